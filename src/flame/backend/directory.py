@@ -1,0 +1,102 @@
+"""Who is where: the members of each group of each channel, and the host that each one is in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+
+class Seat(NamedTuple):
+    """One worker's place on one channel."""
+
+    channel: str
+    group: str
+    role: str
+    end: str
+
+
+class Members:
+    """The ends of one role in one group of one channel, in the order in which they joined."""
+
+    __slots__ = ("_ends", "_listed", "_watchers")
+
+    def __init__(self) -> None:
+        self._ends: dict[str, None] = {}
+        self._listed: list[str] | None = None
+        self._watchers: list[Callable[[], None]] = []
+
+    def __contains__(self, end: str) -> bool:
+        return end in self._ends
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def ends(self) -> list[str]:
+        """The ends; the list is shared and must not be changed."""
+        if self._listed is None:
+            self._listed = list(self._ends)
+        return self._listed
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Call `changed()` whenever somebody joins or leaves."""
+        self._watchers.append(changed)
+
+    def add(self, end: str) -> None:
+        """Let an end join; it is no error if it has already."""
+        if end not in self._ends:
+            self._ends[end] = None
+            self._notify()
+
+    def remove(self, end: str) -> None:
+        """Let an end leave; it is no error if it has already."""
+        if end in self._ends:
+            del self._ends[end]
+            self._notify()
+
+    def _notify(self) -> None:
+        self._listed = None
+        for changed in self._watchers:
+            changed()
+
+
+class Directory:
+    """The seats of a run, and in which host each end sits."""
+
+    def __init__(self) -> None:
+        self._members: dict[tuple[str, str, str], Members] = {}
+        self._seats: dict[str, list[Seat]] = {}
+        self._hosts: dict[str, int] = {}
+
+    def members(self, channel: str, group: str, role: str) -> Members:
+        """The live list of a role's ends in a group of a channel."""
+        key = (channel, group, role)
+        found = self._members.get(key)
+        if found is None:
+            found = self._members[key] = Members()
+        return found
+
+    def seat(self, seats: Iterable[Seat], host: int) -> None:
+        """Let ends that sit in `host` join."""
+        for seat in seats:
+            self._hosts[seat.end] = host
+            self._seats.setdefault(seat.end, []).append(seat)
+            self.members(seat.channel, seat.group, seat.role).add(seat.end)
+
+    def leave(self, end: str) -> None:
+        """Let an end leave every channel that it is on."""
+        self._hosts.pop(end, None)
+        for seat in self._seats.pop(end, ()):
+            self.members(seat.channel, seat.group, seat.role).remove(end)
+
+    def host_of(self, end: str) -> int | None:
+        """The host that an end sits in; None if it has gone."""
+        return self._hosts.get(end)
+
+    def ends_in(self, host: int) -> list[str]:
+        """Every end that sits in a host."""
+        return [end for end, where in self._hosts.items() if where == host]
+
+    def meet(self, channel: str, source: str, target: str) -> bool:
+        """Whether two ends share a group of a channel: if not, one may not write to the other."""
+        mine = {seat.group for seat in self._seats.get(target, ()) if seat.channel == channel}
+        return any(seat.channel == channel and seat.group in mine for seat in self._seats.get(source, ()))

@@ -1,0 +1,114 @@
+"""How programs that were started one by one on a machine find each other.
+
+Each process of a job binds a unix socket in a folder that only its user may enter, and says hello to the sockets that
+are there already. A socket that nobody answers at belongs to a process that was killed: whoever finds it removes it.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import socket
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from flame.backend.directory import Seat
+from flame.backend.link import HELLO, Head
+from flame.backend.shm import SharedMemory, seats_from_plain, seats_to_plain
+from flame.errors import ChannelError
+
+
+def folder_of(job_id: str) -> Path:
+    """The folder in which a job's processes meet; made if it is missing, for this user only."""
+    name = hashlib.sha1(job_id.encode(), usedforsecurity=False).hexdigest()[:16]
+    base = Path(os.environ.get("FLAME_RENDEZVOUS", f"{tempfile.gettempdir()}/flame-{os.getuid()}"))
+    folder = base / name
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise ChannelError(f"{folder} belongs to another user; set FLAME_RENDEZVOUS to a folder of your own")
+    return folder
+
+
+class Rendezvous:
+    """One process's door, and the doors that it has knocked at."""
+
+    def __init__(self, backend: SharedMemory, job_id: str, end: str) -> None:
+        self._backend = backend
+        self._folder = folder_of(job_id)
+        self._path = self._folder / hashlib.sha1(end.encode(), usedforsecurity=False).hexdigest()[:16]
+        self._seats: list[Seat] = []
+        self._next = 1
+        self._door = self._bind(end)
+        backend.on_hello = self._hello
+        backend.listen(self._door, self._accept)
+
+    def announce(self, seats: Sequence[Seat]) -> None:
+        """Take seats, and tell everybody who is there."""
+        self._seats += seats
+        self._backend.directory.seat(seats, 0)
+        if not self._backend.hosts:
+            self._knock_at_all()
+            return
+        for host in self._backend.hosts:
+            self._greet(host, seats)
+
+    def close(self) -> None:
+        """Take the door away; connections stay."""
+        self._door.close()
+        self._path.unlink(missing_ok=True)
+
+    def _bind(self, end: str) -> socket.socket:
+        door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            door.bind(str(self._path))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            if self._knock(self._path) is not None:
+                raise ChannelError(f"another process of this job runs as {end}") from error
+            self._path.unlink(missing_ok=True)
+            door.bind(str(self._path))
+        door.listen(128)
+        door.setblocking(False)
+        return door
+
+    def _knock(self, path: Path) -> socket.socket | None:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            sock.close()
+            return None
+        return sock
+
+    def _knock_at_all(self) -> None:
+        for path in sorted(self._folder.iterdir()):
+            if path == self._path:
+                continue
+            sock = self._knock(path)
+            if sock is None:
+                path.unlink(missing_ok=True)
+                continue
+            self._welcome(sock)
+
+    def _accept(self) -> None:
+        try:
+            sock, _ = self._door.accept()
+        except (BlockingIOError, OSError):
+            return
+        self._welcome(sock)
+
+    def _welcome(self, sock: socket.socket) -> None:
+        host, self._next = self._next, self._next + 1
+        self._backend.connect(host, sock)
+        self._greet(host, self._seats)
+
+    def _greet(self, host: int, seats: Sequence[Seat]) -> None:
+        self._backend.say(host, Head(HELLO, targets=seats_to_plain(seats)))
+
+    def _hello(self, host: int, head: Head) -> None:
+        # Two processes that start together connect to each other twice; each keeps writing where it began to.
+        seats = [s for s in seats_from_plain(head.targets) if self._backend.directory.host_of(s.end) in (None, host)]
+        self._backend.directory.seat(seats, host)

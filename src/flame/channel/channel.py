@@ -1,0 +1,288 @@
+"""One worker's view of one channel: its peers in its group, and what they have sent."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from flame.backend import Backend
+from flame.backend.directory import Members, Seat
+from flame.channel.coding import Message, Sealed
+from flame.common.fiber import Hub
+from flame.errors import DeadlinePassed
+from flame.selector import Selector
+
+KEY_CH_STATE = "state"
+VAL_CH_STATE_RECV = "recv"
+VAL_CH_STATE_SEND = "send"
+KEY_CH_SELECT_REQUESTER = "requester"
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What a channel is plugged into: the host's backend and hub, and how ids are written for people."""
+
+    backend: Backend
+    hub: Hub
+    readable: Callable[[str], str]
+
+
+class Channel:
+    """A group of peers, over whatever transport the host chose.
+
+    Programs send and receive plain values; the engine posts and takes messages. Nothing waits for ever for a peer that
+    has gone: what it sent before can still be received, then it answers with None.
+
+    Args:
+        seat: this worker's own place: channel, group, role and id.
+        other_role: the role at the other side (the same one on a self-loop).
+        wiring: what it is plugged into.
+        selector: who of the peers is chosen when `ends` is asked.
+        job_id: the job.
+    """
+
+    def __init__(self, seat: Seat, other_role: str, wiring: Wiring, selector: Selector, job_id: str) -> None:
+        self.properties: dict[str, object] = {}
+        self._seat = seat
+        self._other_role = other_role
+        self._job_id = job_id
+        self._wiring = wiring
+        self._selector = selector
+        self._members: Members = wiring.backend.directory.members(seat.channel, seat.group, other_role)
+        self._inbox: dict[str, deque[tuple[int, float, Message]]] = {}
+        self._arrived = 0
+        self._end_properties: dict[str, dict[str, object]] = {}
+        self.sent_bytes = 0
+        self.received = 0
+
+    # -- identity -----------------------------------------------------------------------------------------------------
+
+    def name(self) -> str:
+        """The channel's name in the TAG."""
+        return self._seat.channel
+
+    def job_id(self) -> str:
+        """The job's id."""
+        return self._job_id
+
+    def my_role(self) -> str:
+        """This worker's role."""
+        return self._seat.role
+
+    def other_role(self) -> str:
+        """The role of the peers."""
+        return self._other_role
+
+    def groupby(self) -> str:
+        """The group that this worker is in on this channel."""
+        return self._seat.group
+
+    def get_backend_id(self) -> str:
+        """This worker's own id, as its peers see it."""
+        return self._seat.end
+
+    # -- peers --------------------------------------------------------------------------------------------------------
+
+    def ends(self, state: str | None = None) -> list[str]:
+        """The peers that the selector chooses, in a fixed order.
+
+        Args:
+            state: "send" or "recv", for selectors that tell the two apart; it holds until another is given.
+        """
+        if state in (VAL_CH_STATE_RECV, VAL_CH_STATE_SEND):
+            self.properties[KEY_CH_STATE] = state
+        self.properties[KEY_CH_SELECT_REQUESTER] = self._seat.end
+        return list(self._selector.select(self.all_ends(), self.properties))
+
+    def one_end(self, state: str | None = None) -> str | None:
+        """The first of `ends`; None if there is none."""
+        return next(iter(self.ends(state)), None)
+
+    def all_ends(self) -> Sequence[str]:
+        """Every peer that is there, chosen or not; the list must not be changed."""
+        ends = self._members.ends()
+        if self._seat.role == self._other_role:
+            return [end for end in ends if end != self._seat.end]
+        return ends
+
+    def empty(self) -> bool:
+        """Whether nobody is there."""
+        return not self.all_ends()
+
+    def has(self, end: str) -> bool:
+        """Whether a peer is there."""
+        return end in self._members and end != self._seat.end
+
+    def await_join(self, timeout: float | None = None) -> bool:
+        """Wait until somebody is there.
+
+        Args:
+            timeout: seconds; None waits as long as it takes.
+
+        Returns:
+            True if it **timed out**.
+        """
+        if not self.empty():
+            return False
+        return not self._wait(lambda: not self.empty(), lambda: f"somebody to join as {self._other_role}", timeout)
+
+    # -- values, for programs -------------------------------------------------------------------------------------------
+
+    def send(self, end: str, value: object) -> bool:
+        """Send a plain value to a peer.
+
+        The value is encoded now, so that it may be changed afterwards.
+
+        Returns:
+            Whether the peer is there.
+
+        Raises:
+            EncodeError: the value is not plain data.
+        """
+        self._post([end], Sealed.of(value))
+        return self.has(end)
+
+    def broadcast(self, value: object) -> None:
+        """Send a plain value to every peer that is there.
+
+        Raises:
+            EncodeError: the value is not plain data.
+        """
+        self._post(self.all_ends(), Sealed.of(value))
+
+    def recv(self, end: str | None) -> tuple[object, datetime | None]:
+        """Wait for the next value of a peer.
+
+        Returns:
+            The value and when it arrived; (None, None) for a peer that is not there, or leaves meanwhile.
+        """
+        taken = self._take(end) if end is not None else None
+        return (None, None) if taken is None else _opened(taken)
+
+    def recv_fifo(
+        self, ends: Sequence[str], first_k: int = 0
+    ) -> Iterator[tuple[object, tuple[str, datetime | None]]]:
+        """One value of each of some peers, in the order in which they arrive.
+
+        Args:
+            ends: the peers; an empty list gives one item, (None, ("", now)).
+            first_k: stop after so many; 0 or less means all.
+
+        Yields:
+            The value, and the peer with the time of arrival; (None, (end, None)) for a peer that has gone.
+        """
+        if not ends:
+            yield None, ("", datetime.now())
+            return
+        open_ends = dict.fromkeys(ends)
+        left = min(first_k, len(open_ends)) if first_k > 0 else len(open_ends)
+        while left and open_ends:
+            end = self._first_of(open_ends)
+            del open_ends[end]
+            taken = self._take(end)
+            value, arrived = (None, None) if taken is None else _opened(taken)
+            left -= 1
+            yield value, (end, arrived)
+
+    def peek(self, end: str) -> tuple[object, datetime | None]:
+        """The next value of a peer, left where it is; (None, None) if there is none yet."""
+        box = self._inbox.get(end)
+        return _opened(box[0]) if box else (None, None)
+
+    def drain_messages(self) -> None:
+        """Throw away everything that has arrived."""
+        self._inbox.clear()
+
+    def is_rxq_empty(self, end: str) -> bool:
+        """Whether nothing of a peer waits to be received."""
+        return not self._inbox.get(end)
+
+    def is_txq_empty(self, end: str) -> bool:
+        """Whether nothing waits to be sent to a peer; always so, because the backend takes it at once."""
+        return True
+
+    # -- messages, for the engine ---------------------------------------------------------------------------------------
+
+    def post(self, ends: Sequence[str], message: Message) -> None:
+        """Send one message to some peers. The message is shared: it must not be changed."""
+        self._post(ends, message)
+
+    def take(self, end: str, deadline_s: float | None = None) -> Message | None:
+        """Wait for the next message of a peer; None if it has gone.
+
+        Raises:
+            DeadlinePassed: nothing came within `deadline_s` seconds.
+        """
+        box = self._inbox.get(end)
+        if box:
+            return box.popleft()[2]
+        taken = self._take(end, deadline_s)
+        return None if taken is None else taken[2]
+
+    def put(self, source: str, message: Message) -> None:
+        """Take in a message; the backend calls this."""
+        self._arrived += 1
+        self.received += 1
+        box = self._inbox.get(source)
+        if box is None:
+            box = self._inbox[source] = deque()
+        box.append((self._arrived, time.time(), message))
+
+    # -- properties -----------------------------------------------------------------------------------------------------
+
+    def set_property(self, key: str, value: object) -> None:
+        """Remember something about the channel; selectors see it."""
+        self.properties[key] = value
+
+    def set_end_property(self, end: str, key: str, value: object) -> None:
+        """Remember something about a peer."""
+        self._end_properties.setdefault(end, {})[key] = value
+
+    def get_end_property(self, end: str, key: str) -> object:
+        """What is remembered about a peer; None if nothing is."""
+        return self._end_properties.get(end, {}).get(key)
+
+    # -- inside -----------------------------------------------------------------------------------------------------------
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Call `changed()` when a peer joins or leaves."""
+        self._members.watch(changed)
+
+    def _post(self, ends: Sequence[str], message: Message) -> None:
+        self.sent_bytes += self._wiring.backend.send(self._seat.channel, self._seat.end, ends, message)
+
+    def _take(self, end: str, deadline_s: float | None = None) -> tuple[int, float, Message] | None:
+        def answered() -> bool:
+            return bool(self._inbox.get(end)) or end not in self._members
+
+        def what() -> str:
+            return f"a message of {self._wiring.readable(end)} on {self._seat.channel}"
+
+        if not self._wait(answered, what, deadline_s):
+            raise DeadlinePassed(what(), deadline_s or 0.0)
+        box = self._inbox.get(end)
+        return box.popleft() if box else None
+
+    def _first_of(self, ends: dict[str, None]) -> str:
+        """The peer whose message came first, or one that has gone; waits for one."""
+
+        def ready() -> list[str]:
+            return [end for end in ends if self._inbox.get(end) or end not in self._members]
+
+        def what() -> str:
+            some = ", ".join(self._wiring.readable(end) for end in list(ends)[:5])
+            return f"a message of any of {len(ends)} on {self._seat.channel}: {some}"
+
+        self._wait(ready, what, None)
+        return min(ready(), key=lambda end: self._inbox[end][0][0] if self._inbox.get(end) else 0)
+
+    def _wait(self, condition: Callable[[], object], what: Callable[[], str], seconds: float | None) -> bool:
+        return self._wiring.hub.wait(condition, what, seconds)
+
+
+def _opened(taken: tuple[int, float, Message]) -> tuple[object, datetime]:
+    _, arrived, message = taken
+    return (message.open() if isinstance(message, Sealed) else message), datetime.fromtimestamp(arrived)

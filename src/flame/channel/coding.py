@@ -1,0 +1,55 @@
+"""What travels on channels, and how it becomes bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flame.backend.shm import Coding
+from flame.wire.codec import Payload
+from flame.wire.keys import MessageType
+from flame.wire.message import Order, Update, Value, read
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A user's own value, encoded when it was sent: each receiver opens a copy of its own."""
+
+    payload: Payload
+
+    @classmethod
+    def of(cls, value: object) -> Sealed:
+        """Encode a value.
+
+        Raises:
+            EncodeError: it is not plain data.
+        """
+        return cls(Value(value).to_payload(keys=MessageType))
+
+    def open(self) -> object:
+        """The value; arrays in it are private and writable."""
+        return Value.from_payload(self.payload, keys=MessageType).value
+
+
+Message = Order | Update | Sealed
+
+
+def _to_payload(message: object) -> Payload:
+    if isinstance(message, Sealed):
+        return message.payload
+    assert isinstance(message, Order | Update)
+    return message.to_payload(keys=MessageType)
+
+
+def _from_payload(payload: Payload) -> object:
+    message = read(payload, keys=MessageType)
+    return Sealed(payload) if isinstance(message, Value) else message
+
+
+def _size_of(message: object) -> int:
+    if isinstance(message, Sealed):
+        return message.payload.nbytes
+    assert isinstance(message, Order | Update)
+    return 0 if message.weights is None else message.weights.nbytes
+
+
+CODING = Coding(_to_payload, _from_payload, _size_of)

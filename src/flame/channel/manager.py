@@ -1,0 +1,119 @@
+"""A worker's channels: which there are, and which one a function tag is bound to."""
+
+from __future__ import annotations
+
+import atexit
+import random
+
+from flame.backend.directory import Seat
+from flame.channel.channel import Channel, Wiring
+from flame.channel.coding import Message
+from flame.channel.surroundings import Surroundings, around
+from flame.config import Config
+from flame.extend import lookup
+from flame.selector import Selector
+
+
+class ChannelManager:
+    """Joins the channels that a worker's config lists, and finds them by name or by function tag.
+
+    Args:
+        config: the worker's own config: it can join the channels and groups that the TAG gave to its role, no others.
+        surroundings: what is around the worker; found by itself if it is left out.
+    """
+
+    def __init__(self, config: Config, surroundings: Surroundings | None = None) -> None:
+        self.surroundings = surroundings or around(config)
+        self._config = config
+        self._channels: dict[str, Channel] = {}
+        self._early = self.surroundings.early
+        self._closed = False
+        self.surroundings.backend.attach(config.task_id, self)
+        if self.surroundings.join is not None:
+            atexit.register(self.cleanup)
+
+    def join(self, name: str) -> bool:
+        """Join a channel; True if it had been joined before.
+
+        Raises:
+            KeyError: the config has no channel of that name.
+        """
+        if name in self._channels:
+            return True
+        spec = self._config.channels[name]
+        me, other = self._sides(spec.pair)
+        group = spec.group_by.groupable_value(self._config.group_association.get(name))
+        seat = Seat(name, group, me, self._config.task_id)
+        if self.surroundings.join is not None:
+            self.surroundings.join([seat])
+        around_me = self.surroundings
+        wiring = Wiring(around_me.backend, around_me.hub, around_me.readable)
+        channel = Channel(seat, other, wiring, self._selector(name), self._config.job.job_id)
+        self._channels[name] = channel
+        channel.watch(self._wake)
+        early, self._early = self._early, []
+        for target, source, message in early:
+            self.deliver(target, source, message)
+        return False
+
+    def join_all(self) -> None:
+        """Join every channel of the config."""
+        for name in self._config.channels:
+            self.join(name)
+
+    def leave(self, name: str) -> None:
+        """Forget a channel, with whatever has not been received."""
+        self._channels.pop(name, None)
+
+    def get(self, name: str) -> Channel | None:
+        """The channel of that name, if it has been joined."""
+        return self._channels.get(name)
+
+    def get_by_tag(self, tag: str) -> Channel | None:
+        """The channel that a function tag is bound to, if it has been joined."""
+        name = self._config.func_tag_map.get(tag)
+        return None if name is None else self._channels.get(name)
+
+    def is_joined(self, name: str) -> bool:
+        """Whether the channel has been joined."""
+        return name in self._channels
+
+    @property
+    def joined(self) -> list[Channel]:
+        """Every channel that has been joined."""
+        return list(self._channels.values())
+
+    def cleanup(self) -> None:
+        """Leave: everything that was sent is delivered first. Safe to call twice."""
+        if not self._closed:
+            self._closed = True
+            atexit.unregister(self.cleanup)
+            self.surroundings.close()
+
+    def deliver(self, channel: str, source: str, message: object) -> None:
+        """Take in a message for this worker; the backend calls this."""
+        joined = self._channels.get(channel)
+        if joined is None:
+            if channel in self._config.channels:
+                self._early.append((channel, source, message))
+            return
+        assert isinstance(message, Message)  # the coding makes nothing else
+        joined.put(source, message)
+        self._wake()
+
+    def _wake(self) -> None:
+        fiber = self.surroundings.fiber
+        if fiber is not None:
+            self.surroundings.hub.wake(fiber)
+
+    def _sides(self, pair: tuple[str, str]) -> tuple[str, str]:
+        first, second = pair
+        return (first, second) if self._config.role == first else (second, first)
+
+    def _selector(self, channel: str) -> Selector:
+        sort, kwargs = self._config.selector.sort, dict(self._config.selector.kwargs)
+        kwargs.pop("//", None)
+        seed = self.surroundings.seed
+        generator = random.Random(None if seed is None else f"{seed}/{self._config.task_id}/{channel}")
+        made: Selector = lookup("selector", str(sort))(generator=generator, **kwargs)
+        return made

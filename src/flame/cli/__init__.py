@@ -1,0 +1,35 @@
+"""The command line: `flame COMMAND …`, one module of this room per command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+
+from flame.errors import FlameError
+
+COMMANDS = ("run", "tag")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit status: 0, or 2 after a message on standard error."""
+    parser = argparse.ArgumentParser(prog="flame", description="Federated learning described as a graph.")
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name in COMMANDS:
+        if find_spec(f"{__name__}.{name}"):
+            import_module(f"{__name__}.{name}").register(subparsers)
+    arguments = parser.parse_args(argv)
+    try:
+        status = int(arguments.run(arguments))
+        sys.stdout.flush()
+    except FlameError as error:
+        print(f"flame: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        # Whoever read our output has gone; the interpreter's own last flush must not complain about it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return status

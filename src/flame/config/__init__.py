@@ -1,0 +1,59 @@
+"""Settings: a worker's config, a job's folder, and the records that both are made of.
+
+`Config` is what a worker reads; `flame.config.job.read_job` reads what a user wrote, and
+`flame.config.build.configs` makes the one from the other.
+"""
+
+from flame.config.read import load_json
+from flame.config.records import (
+    DEFAULT_HYPERARAMETERS_DICT,
+    GROUP_ASSOCIATION_SEPARATOR,
+    GROUPBY_DEFAULT_GROUP,
+    BackendType,
+    BaseModel,
+    Broker,
+    DataSampler,
+    DataSamplerType,
+    Hyperparameters,
+    Job,
+    JobSpec,
+    ModelSpec,
+    Optimizer,
+    OptimizerType,
+    Privacy,
+    PrivacyType,
+    Registry,
+    RegistryType,
+    Selector,
+    SelectorType,
+)
+from flame.config.worker import Config, read_config
+from flame.tag import Channel, GroupBy
+
+__all__ = [
+    "DEFAULT_HYPERARAMETERS_DICT",
+    "GROUPBY_DEFAULT_GROUP",
+    "GROUP_ASSOCIATION_SEPARATOR",
+    "BackendType",
+    "BaseModel",
+    "Broker",
+    "Channel",
+    "Config",
+    "DataSampler",
+    "DataSamplerType",
+    "GroupBy",
+    "Hyperparameters",
+    "Job",
+    "JobSpec",
+    "ModelSpec",
+    "Optimizer",
+    "OptimizerType",
+    "Privacy",
+    "PrivacyType",
+    "Registry",
+    "RegistryType",
+    "Selector",
+    "SelectorType",
+    "load_json",
+    "read_config",
+]

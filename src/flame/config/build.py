@@ -1,0 +1,68 @@
+"""From a TAG and its workers to each worker's config: pure, and cheap for a role's ten-thousandth worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from flame.config.read import backend_sort, func_tag_map
+from flame.config.records import Broker, Job, JobSpec
+from flame.config.worker import Config
+from flame.tag import Tag, WorkerSpec
+
+
+def configs(tag: Tag, job: JobSpec, specs: Iterable[WorkerSpec]) -> Iterator[Config]:
+    """The config of each worker, in order; workers of a role share all that they have in common.
+
+    A worker's readable name is its role and its number among the role's workers, from 0: `trainer/3`.
+
+    Raises:
+        TagError: a worker's role is not in the TAG.
+        ConfigError: the job names a backend that nobody knows.
+    """
+    roles: dict[str, Config] = {}
+    counts: dict[str, int] = {}
+    for spec in specs:
+        role = spec.role
+        if role not in roles:
+            roles[role], counts[role] = _of_role(tag, job, role), 0
+        name = f"{role}/{counts[role]}"
+        counts[role] += 1
+        yield roles[role].for_worker(spec.task_id, spec.group_association, spec.dataset, name)
+
+
+def _of_role(tag: Tag, job: JobSpec, role: str) -> Config:
+    """What all workers of a role know; the attributes of the single worker are left empty."""
+    tag.role(role)
+    channels = {
+        channel.name: channel
+        if role in channel.func_tags
+        else replace(channel, func_tags={**channel.func_tags, role: ()})
+        for channel in tag.channels
+        if role in channel.pair
+    }
+    model = job.model
+    return Config.of(
+        task_id="",
+        group_association={},
+        dataset="",
+        name="",
+        role=role,
+        seed=job.seed,
+        task="local",
+        realm="",
+        job=Job(job.id, job.name),
+        backend=backend_sort(job.backend, "job: backend"),
+        brokers=Broker(job.brokers),
+        channels=channels,
+        func_tag_map=func_tag_map(channels, role),
+        hyperparameters=model.hyperparameters,
+        selector=model.selector,
+        optimizer=model.optimizer,
+        datasampler=model.datasampler.fed(model.hyperparameters),
+        privacy=model.privacy,
+        registry=model.registry,
+        base_model=model.base_model,
+        max_run_time=job.max_run_time,
+        dependencies=model.dependencies,
+    )

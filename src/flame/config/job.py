@@ -1,0 +1,240 @@
+"""A job's folder, as `flame run DIR` and a control plane take it.
+
+```
+DIR/
+├── schema.json           the TAG (or schema.yaml)
+├── job.json              name, backend, where the next two are; may be left out
+├── modelSpec.json        hyperparameters, selector, optimizer, …; may be left out
+├── dataSpec.json         the datasets of each role and group; may be left out
+├── dataset*.json         a dataset each
+└── trainer/main.py, …    a folder for each role, or one zip archive of such folders
+```
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+from typing import Any
+
+from msgspec import Struct, field
+
+from flame.config.data import Data, DatasetInfo, assign, find_datasets
+from flame.config.override import override
+from flame.config.read import BrokerRow, backend_sort, convert, load_json, located
+from flame.config.records import (
+    BaseModel,
+    DataSampler,
+    Hyperparameters,
+    JobSpec,
+    ModelSpec,
+    Optimizer,
+    Privacy,
+    Registry,
+    Selector,
+)
+from flame.config.unpack import unpack
+from flame.errors import ConfigError, TagError
+from flame.tag import Action, Tag, check, read
+
+_SCHEMAS = ("schema.json", "schema.yaml", "schema.yml")
+_CODE = "main.py"
+_NO_PROTOCOLS: Mapping[str, Action] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class JobFiles:
+    """What a job's folder holds, read and checked.
+
+    Attributes:
+        tag_path: the file that the TAG is in.
+        tag: the TAG.
+        job: what is to be done, its model's settings included.
+        data: for each data consumer and group, its datasets: URL and compute.
+        datasets: the dataset files, in order.
+        code: for each role, the folder with its `main.py`.
+        unpacked: the folder that an archive was unpacked into, or None; it is the caller's to delete.
+        notes: what had to be guessed, in words.
+    """
+
+    tag_path: Path
+    tag: Tag
+    job: JobSpec
+    data: Data
+    datasets: tuple[DatasetInfo, ...]
+    code: Mapping[str, Path]
+    unpacked: Path | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def model(self) -> ModelSpec:
+        """The job's modelSpec."""
+        return self.job.model
+
+
+class _Job(Struct, rename="camel"):
+    """job.json, key by key."""
+
+    id: str = ""
+    name: str = ""
+    design_id: str = ""
+    user_id: str = ""
+    priority: str = "low"
+    backend: str = "inproc"
+    max_run_time: int = 0
+    seed: int = 0
+    brokers: list[BrokerRow] = []
+
+
+class _Model(Struct, rename="camel"):
+    """modelSpec.json, key by key."""
+
+    base_model: BaseModel = BaseModel()
+    hyperparameters: dict[str, Any] = {}
+    dependencies: tuple[str, ...] = ()
+    selector: Selector = field(default_factory=Selector)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    privacy: Privacy = field(default_factory=Privacy)
+    datasampler: DataSampler = field(default_factory=DataSampler)
+    registry: Registry = Registry()
+
+
+def read_job(
+    directory: str | Path,
+    *,
+    overrides: Mapping[str, str] = MappingProxyType({}),
+    unpack_to: Path | None = None,
+    needs_code: bool = True,
+    protocols: Mapping[str, Action] = _NO_PROTOCOLS,
+) -> JobFiles:
+    """Read a job's folder.
+
+    Args:
+        directory: the folder.
+        overrides: settings that replace those of the files: `{"hyperparameters.rounds": "5"}`.
+        unpack_to: where an archive of code is unpacked; a new temporary folder by default.
+        needs_code: whether a role without code is an error.
+        protocols: what the user's own function tags do; see `flame.tag.check`.
+
+    Raises:
+        ConfigError: a file is missing or wrong; the path says which and where.
+        TagError: the TAG breaks invariants, alone or with the datasets and the code.
+    """
+    top = Path(directory)
+    if not top.is_dir():
+        raise ConfigError(str(top), "is not a folder", "give the folder that has the job's files")
+    tag_path = _schema(top)
+    tag = read(tag_path, protocols=protocols)
+    job_rows, model_rows, spec = _rows(top)
+    override(job_rows, model_rows, overrides)
+    job = _job(top, job_rows, model_rows)
+    found = find_datasets(top)
+    data, notes = assign(spec, tag, found)
+    code, unpacked = _code(top, tag, unpack_to)
+    findings = check(tag, code=list(code) if needs_code else None, protocols=protocols, data=data)
+    if findings:
+        raise TagError(findings, str(tag_path))
+    infos = tuple(one.info for one in found)
+    return JobFiles(tag_path, tag, job, data, infos, code, unpacked, tuple(notes))
+
+
+def _schema(top: Path) -> Path:
+    for name in _SCHEMAS:
+        if (top / name).is_file():
+            return top / name
+    raise ConfigError(str(top), f"has no {_SCHEMAS[0]}", "write one, or start from `flame tag template`")
+
+
+def _rows(top: Path) -> tuple[dict[str, Any], dict[str, Any], Path | None]:
+    """The contents of job.json and modelSpec.json, and where dataSpec.json is."""
+    path = top / "job.json"
+    job = _object(path) if path.is_file() else {"name": top.resolve().name}
+    model = _beside(path, job, "modelSpecPath", "modelSpec.json")
+    spec = _beside(path, job, "dataSpecPath", "dataSpec.json")
+    rows = _object(model) if model else {}
+    # Some clients write the key as a server that ignores case would still take it.
+    if "hyperParameters" in rows:
+        rows["hyperparameters"] = {**rows.pop("hyperParameters"), **rows.get("hyperparameters", {})}
+    return job, rows, spec
+
+
+def _object(path: Path) -> dict[str, Any]:
+    content = load_json(path)
+    if not isinstance(content, dict):
+        raise ConfigError(str(path), "is not a JSON object", 'write {"key": value, …}')
+    return {key: value for key, value in content.items() if value is not None}
+
+
+def _beside(job_path: Path, job: dict[str, Any], key: str, usual: str) -> Path | None:
+    """A file that job.json names; the usual one if it names none, or None if that is absent."""
+    name = job.get(key, usual)
+    where = located(str(job_path), key)
+    if not isinstance(name, str):
+        raise ConfigError(where, f"is {name!r}, not a file's name")
+    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        raise ConfigError(where, f"{name!r} leads out of the job's folder", "keep the file beside job.json")
+    path = job_path.parent / name
+    if path.is_file():
+        return path
+    if key in job:
+        raise ConfigError(where, f"there is no file {name!r}", "the name is relative to job.json's folder")
+    return None
+
+
+def _job(top: Path, job_rows: dict[str, Any], model_rows: dict[str, Any]) -> JobSpec:
+    source = str(top / "job.json")
+    row = convert(job_rows, _Job, source)
+    name = row.name or row.design_id or top.resolve().name
+    return JobSpec(
+        id=row.id or hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()[:24],
+        name=name,
+        design_id=row.design_id,
+        user_id=row.user_id,
+        priority=row.priority,
+        backend=backend_sort(row.backend, located(source, "backend")),
+        max_run_time=row.max_run_time,
+        brokers={broker.sort: broker.host for broker in row.brokers},
+        seed=row.seed,
+        model=_model(model_rows, str(top / str(job_rows.get("modelSpecPath", "modelSpec.json")))),
+    )
+
+
+def _model(rows: dict[str, Any], source: str) -> ModelSpec:
+    row = convert(rows, _Model, source)
+    try:
+        hyperparameters = Hyperparameters(**row.hyperparameters)
+    except ConfigError as error:
+        raise ConfigError(located(source, error.path), error.reason) from None
+    return ModelSpec(
+        base_model=row.base_model,
+        hyperparameters=hyperparameters,
+        dependencies=row.dependencies,
+        selector=row.selector,
+        optimizer=row.optimizer,
+        privacy=row.privacy,
+        datasampler=row.datasampler,
+        registry=row.registry,
+    )
+
+
+def _code(top: Path, tag: Tag, unpack_to: Path | None) -> tuple[dict[str, Path], Path | None]:
+    """The folder of each role that has code; an archive counts only when no role has a folder."""
+    roles = [role.name for role in tag.roles]
+    code = _folders(top, roles)
+    archives = sorted(top.glob("*.zip"))
+    if code or not archives:
+        return code, None
+    if len(archives) > 1:
+        names = ", ".join(archive.name for archive in archives)
+        raise ConfigError(str(top), f"has {len(archives)} archives of code: {names}", "keep one")
+    into = unpack_to or Path(tempfile.mkdtemp(prefix="flame-code-"))
+    unpack(archives[0], into)
+    return _folders(into, roles), into
+
+
+def _folders(top: Path, roles: Collection[str]) -> dict[str, Path]:
+    return {role: top / role for role in roles if (top / role / _CODE).is_file()}

@@ -1,0 +1,69 @@
+"""Role code from a zip archive: nothing in it may land outside of the folder that it is unpacked into."""
+
+from __future__ import annotations
+
+import stat
+import zipfile
+from pathlib import Path, PurePosixPath
+
+from flame.errors import ConfigError
+
+MAX_FILES = 10_000
+MAX_BYTES = 256 << 20
+_BLOCK = 1 << 20
+
+
+def unpack(archive: Path, into: Path, *, max_bytes: int = MAX_BYTES) -> None:
+    """Unpack an archive whose top-level folders are roles.
+
+    Every name is looked at before anything is written, and sizes are counted while unpacking: what the
+    archive says of itself is not believed.
+
+    Raises:
+        ConfigError: it is no zip archive, has a file outside of a role's folder or a name that leads
+            elsewhere, or is too large.
+    """
+    try:
+        with zipfile.ZipFile(archive) as content:
+            members = [member for member in content.infolist() if not member.is_dir()]
+            if len(members) > MAX_FILES:
+                raise ConfigError(
+                    str(archive), f"has {len(members)} files", f"at most {MAX_FILES} are unpacked"
+                )
+            paths = [_checked(archive, member) for member in members]
+            left = max_bytes
+            for member, path in zip(members, paths, strict=True):
+                left -= _extract(content, member, into / path, left)
+                if left < 0:
+                    raise ConfigError(
+                        str(archive), f"unpacks to more than {max_bytes} bytes", "remove data from it"
+                    )
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(str(archive), f"cannot be unpacked: {error}") from error
+
+
+def _checked(archive: Path, member: zipfile.ZipInfo) -> PurePosixPath:
+    name = member.filename
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or "\0" in name:
+        raise ConfigError(f"{archive}: {name}", "leads out of the archive", "store names relative to its top")
+    if stat.S_ISLNK(member.external_attr >> 16):
+        raise ConfigError(f"{archive}: {name}", "is a link", "store the file itself")
+    if len(path.parts) < 2:
+        raise ConfigError(
+            f"{archive}: {name}", "failed to find a top level directory", "put it in a role's folder"
+        )
+    return path
+
+
+def _extract(content: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, limit: int) -> int:
+    """Write one file and return its size; stop, still in the file, above the limit."""
+    size = 0
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with content.open(member) as source, target.open("wb") as file:
+        while size <= limit and (block := source.read(_BLOCK)):
+            size += len(block)
+            file.write(block)
+    return size

@@ -1,0 +1,73 @@
+"""A round as seen from below: take the order, hand the model over, send back what it has become."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flame.channel.channel import Channel
+from flame.errors import PeerLost, RunError
+from flame.weights import adapters
+from flame.weights.layout import Allocate, Weights
+from flame.wire.message import Order, Update
+
+
+class Following:
+    """The half of a role that has somebody above it.
+
+    Args:
+        allocate: memory for weights that go to peers.
+        patience_s: how long to wait for somebody to join above.
+    """
+
+    def __init__(self, allocate: Allocate, patience_s: float) -> None:
+        self._allocate = allocate
+        self._patience_s = patience_s
+        self.order: Order | None = None
+
+    def fetch(self, channel: Channel) -> Order | None:
+        """The next order; None if nobody joined above in time.
+
+        Raises:
+            PeerLost: the peer above went without an end of training.
+            RunError: it sent something that is no order.
+        """
+        if channel.await_join(self._patience_s):
+            return None
+        end = channel.one_end("recv")
+        if end is None:
+            return None
+        message = channel.take(end)
+        if message is None:
+            raise PeerLost(end, "it left before it ended the training")
+        if not isinstance(message, Order):
+            raise RunError(f"an order was due from {end}; it sent a {type(message).__name__}")
+        self.order = message
+        return message
+
+    def answer(self, channel: Channel, weights: Weights | None, samples: int, extras: dict[str, Any]) -> None:
+        """Send an update for the order that was fetched last, and let go of it.
+
+        A peer that has gone is no error here: the next `fetch` says so.
+        """
+        assert self.order is not None  # roles fetch before they answer
+        end = channel.one_end("send")
+        if end is not None:
+            channel.post([end], Update(weights, samples, self.order.round, extras))
+        self.order = None
+
+
+class Held:
+    """A user's model, seen as weights; follows the role when it replaces the model."""
+
+    def __init__(self) -> None:
+        self._adapter: adapters.Adapter | None = None
+
+    def adapter(self, model: Any) -> adapters.Adapter:
+        """The adapter of a model.
+
+        Raises:
+            WeightsError: the model has no weights that could be sent.
+        """
+        if self._adapter is None or self._adapter.model is not model:
+            self._adapter = adapters.of(model)
+        return self._adapter

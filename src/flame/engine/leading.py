@@ -1,0 +1,85 @@
+"""A round as seen from above: ask the selected, fold what they answer, make the next weights of it."""
+
+from __future__ import annotations
+
+import logging
+
+from flame.channel.channel import Channel
+from flame.engine.fold import WeightedMean
+from flame.engine.round import Round, Verdict
+from flame.errors import RunError
+from flame.optimizer import Optimizer
+from flame.weights.layout import Allocate, Weights
+from flame.wire.message import Order, Update
+
+logger = logging.getLogger(__name__)
+
+
+class Leading:
+    """The half of a role that has peers below it.
+
+    Args:
+        optimizer: its server half makes the next weights out of the mean of the updates.
+        allocate: memory for weights that go to peers.
+    """
+
+    def __init__(self, optimizer: Optimizer, allocate: Allocate) -> None:
+        self._optimizer = optimizer
+        self._allocate = allocate
+        self._round = Round(0)
+        self._fold = WeightedMean()
+        self._base: Weights | None = None
+
+    @property
+    def round(self) -> Round:
+        """The round that is open, or was closed last."""
+        return self._round
+
+    def ask(self, channel: Channel, order: Order) -> int:
+        """Open a round: send the order to the peers that the channel's selector chooses; returns how many."""
+        self._round = Round(order.round)
+        self._fold = WeightedMean()
+        self._base = order.weights
+        ends = channel.ends("send")
+        self._round.ask(ends)
+        channel.post(ends, order)
+        return len(ends)
+
+    def gather(self, channel: Channel) -> None:
+        """Fold answers, in the order in which the peers were asked, until the round's gate says that it is enough.
+
+        Raises:
+            RunError: a peer sent something that is no update.
+        """
+        round_ = self._round
+        while not round_.met:
+            end = round_.next
+            assert end is not None  # a gate that is not met has somebody to wait for
+            message = channel.take(end)
+            if message is None:
+                logger.warning("a peer has gone and is not waited for", extra={"end": end, "round": round_.number})
+                round_.lost(end)
+            elif isinstance(message, Update):
+                self._offer(end, message)
+            else:
+                raise RunError(
+                    f"an update was due from {end} in round {round_.number}; it sent a {type(message).__name__}"
+                )
+
+    def close(self) -> Weights | None:
+        """The next weights; None if nothing was folded."""
+        if not self._round.folded or self._base is None:
+            return None
+        return self._fold.finish(self._base, self._optimizer.step, self._allocate)
+
+    def mean(self) -> Weights | None:
+        """The mean of the updates by samples, for whoever is above; None if nothing was folded."""
+        return self._fold.mean(self._allocate) if self._round.folded else None
+
+    def _offer(self, end: str, update: Update) -> None:
+        verdict = self._round.offer(end, update.round, update.samples, empty=update.weights is None)
+        if verdict is Verdict.FOLDED:
+            assert update.weights is not None  # FOLDED says so
+            self._fold.add(update.weights, update.samples)
+        elif verdict in (Verdict.STALE, Verdict.UNASKED):
+            logger.info("an update is passed over", extra={"end": end, "verdict": verdict.value, "of": update.round})

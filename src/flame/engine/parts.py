@@ -1,0 +1,33 @@
+"""What a config names, made: the optimizer and the registry of a worker."""
+
+from __future__ import annotations
+
+from flame.config import Config
+from flame.extend import lookup
+from flame.optimizer import Optimizer
+from flame.registry import Registry
+
+
+def optimizer_of(config: Config) -> Optimizer:
+    """The optimizer that a config names; trainers use its client half, aggregators its server half.
+
+    Raises:
+        ExtensionError: nobody knows an optimizer of that name.
+        RecipeError: the optimizer does not take such arguments.
+    """
+    kwargs = {key: value for key, value in config.optimizer.kwargs.items() if key != "//"}
+    made: Optimizer = lookup("optimizer", str(config.optimizer.sort))(**kwargs)
+    return made
+
+
+def registry_of(config: Config) -> Registry:
+    """The registry that a config names; the one that keeps nothing if it names none.
+
+    Raises:
+        ExtensionError: nobody knows a registry of that name.
+    """
+    sort = "dummy" if config.registry is None else str(config.registry.sort)
+    made: Registry = lookup("registry", sort)()
+    made(config)
+    made.setup_run()
+    return made

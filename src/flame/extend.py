@@ -1,0 +1,49 @@
+"""One table of everything that a name in a config may choose.
+
+A built-in and a plug-in are found in the same way: a `(kind, name)` leads to a factory, built-in names through the
+table below, others through entry points of the group `flame.<kind>`. A module is imported when its name is first
+asked for, so that a federation which does not use an extra does not need it installed.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from flame.errors import ExtensionError
+
+BUILT_IN: dict[tuple[str, str], str] = {
+    ("backend", "inproc"): "flame.backend.inproc:InProc",
+    ("backend", "shm"): "flame.backend.shm:SharedMemory",
+    ("selector", "default"): "flame.selector.default:Default",
+    ("selector", "random"): "flame.selector.random:Random",
+    ("optimizer", "fedavg"): "flame.optimizer.fedavg:FedAvg",
+    ("optimizer", "fedadam"): "flame.optimizer.fedopt:FedAdam",
+    ("optimizer", "fedyogi"): "flame.optimizer.fedopt:FedYogi",
+    ("optimizer", "fedadagrad"): "flame.optimizer.fedopt:FedAdaGrad",
+    ("optimizer", "fedprox"): "flame.optimizer.fedprox:FedProx",
+    ("registry", "dummy"): "flame.registry.dummy:DummyRegistry",
+    ("registry", "local"): "flame.registry.local:LocalRegistry",
+}
+
+
+def names(kind: str) -> list[str]:
+    """Every name that `lookup` knows for a kind, sorted."""
+    built_in = {name for (room, name) in BUILT_IN if room == kind}
+    return sorted(built_in | {point.name for point in entry_points(group=f"flame.{kind}")})
+
+
+def lookup(kind: str, name: str) -> Any:
+    """The factory behind a name.
+
+    Raises:
+        ExtensionError: nobody registered that name; it lists the ones that there are.
+    """
+    target = BUILT_IN.get((kind, name))
+    if target is not None:
+        module, _, attribute = target.partition(":")
+        return getattr(import_module(module), attribute)
+    for point in entry_points(group=f"flame.{kind}", name=name):
+        return point.load()
+    raise ExtensionError(kind, name, names(kind))

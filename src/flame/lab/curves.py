@@ -1,0 +1,352 @@
+"""Line charts as SVG text, drawn without a library.
+
+A chart has a few highlighted series, each labelled where it ends, over any number of quiet ones (the
+sites). Up to `MAX_LINES` sites are thin grey lines; more become a band of quantiles, as a hundred
+overlapping lines show only their outline. A value that is not finite breaks its line and is counted under
+the chart. Names appear when the pointer rests on a line, through `<title>`: no script.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from flame.lab.theme import COLOURS, MINUS, VARIABLES, escape, number, plural, shorten
+
+Points = Sequence[tuple[float, float]]
+
+MAX_LINES = 100
+"""More sites than this are drawn as a band of quantiles."""
+
+_MAX_POINTS = 6000  # of all grey lines together: bounds the size of a chart
+_MAX_LABELS = 6  # more highlighted series than this do not fit beside the chart: they get a legend
+_LETTER, _BOLD = 6.7, 7.5  # generous mean widths of a letter at 12 px
+
+STYLE = """\
+.chart{display:block;width:100%;height:auto;font:12px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;
+font-variant-numeric:tabular-nums}
+.chart text{fill:var(--mute)}.chart .grid{stroke:var(--rule)}.chart .strong{fill:var(--ink);font-weight:600}
+.chart path{fill:none;stroke-linecap:round;stroke-linejoin:round}
+.chart .line{stroke-width:2.2}.chart .site{stroke:var(--site);stroke-width:1;opacity:.9}
+.chart .site:hover{stroke:var(--ink);stroke-width:2;opacity:1}
+.chart .wide{fill:var(--site);opacity:.28}.chart .narrow{fill:var(--site);opacity:.5}
+.chart .median{stroke:var(--mute);stroke-width:1.3;stroke-dasharray:1 4}
+.chart .target{stroke:var(--mute);stroke-width:1.2;stroke-dasharray:5 4}
+.chart .dot{fill:transparent}.chart g:hover>.dot,.chart .dot:hover{fill:var(--hue)}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One line: its name and its (round, value) points in order of rounds."""
+
+    name: str
+    points: Points
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """What a line chart shows.
+
+    Attributes:
+        title: stands above the chart; also its accessible name.
+        highlights: the coloured series, best four or fewer.
+        sites: the grey series, any number.
+        target: a value to mark with a dashed line.
+        x_label: what the horizontal axis counts.
+        noun: what one grey series is.
+    """
+
+    title: str
+    highlights: Sequence[Series] = ()
+    sites: Sequence[Series] = ()
+    target: float | None = None
+    x_label: str = "round"
+    noun: str = "site"
+
+
+def draw(chart: Chart, *, width: int = 560, height: int = 300) -> str:
+    """The chart as an `<svg>` element that takes its colours from the class `flame` around it."""
+    body = _body(chart, width, height)
+    return (
+        f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(chart.title)}" '
+        f'xmlns="http://www.w3.org/2000/svg">{body}</svg>'
+    )
+
+
+def document(charts: Sequence[Chart], *, width: int = 560, height: int = 300) -> str:
+    """Charts one below the other as an SVG document that stands alone, in its reader's light or dark."""
+    total = max(1, len(charts)) * height
+    parts = (
+        f'<g transform="translate(0 {at * height})">{_body(chart, width, height)}</g>'
+        for at, chart in enumerate(charts)
+    )
+    return (
+        f'<svg class="flame chart" viewBox="0 0 {width} {total}" width="{width}" height="{total}" '
+        f'xmlns="http://www.w3.org/2000/svg"><style>{VARIABLES}{STYLE}</style>'
+        f'<rect width="100%" height="100%" fill="var(--page)"/>{"".join(parts)}</svg>'
+    )
+
+
+def ticks(low: float, high: float, count: int = 5) -> list[float]:
+    """About `count` round numbers that reach from `low` or below to `high` or above (Heckbert, 1990)."""
+    if not high - low > 1e-9 * max(abs(low), abs(high)):  # equal, but for rounding
+        pad = abs(low) * 0.1 or 0.5
+        low, high = low - pad, high + pad
+    rough = (high - low) / max(1, count - 1)
+    scale = 10.0 ** math.floor(math.log10(rough))
+    step = scale * next(m for m in (1, 2, 2.5, 5, 10) if rough <= m * scale * (1 + 1e-9))
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [at * step for at in range(first, last + 1)]
+
+
+class _Scale:
+    """Maps rounds and values to the plane of a chart; values go by their logarithm when they span decades."""
+
+    def __init__(
+        self, xs: Sequence[float], ys: Sequence[float], box: tuple[float, float, float, float]
+    ) -> None:
+        self.left, self.top, self.right, self.bottom = box
+        # Ends of the float range would overflow in a step or vanish in a logarithm.
+        low, high = (max(min(ys), -1e300), min(max(ys), 1e300)) if ys else (0.0, 1.0)
+        low = low if abs(low) > 1e-300 else 0.0
+        self.log = low > 0 and high / low > 3e3
+        if self.log:
+            exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+            self.y_ticks = [10.0**e for e in list(exponents)[:: max(1, len(exponents) // 5)]]
+            low, high = 10.0 ** exponents[0], 10.0 ** exponents[-1]
+        else:
+            self.y_ticks = ticks(low, high)
+            low, high = self.y_ticks[0], self.y_ticks[-1]
+        self._low, self._high = self._bend(low), self._bend(high)
+        self.x_low, self.x_high = (min(xs), max(xs)) if xs else (0.0, 1.0)
+        room = max(1, min(6, int((self.right - self.left) / 55)))
+        self.x_ticks = [x for x in self._whole(room) if self.x_low <= x <= self.x_high]
+
+    def _whole(self, count: int) -> list[float]:
+        if self.x_high == self.x_low:
+            return [self.x_low]
+        step = ticks(0, self.x_high - self.x_low, count)
+        gap = max(1.0, math.ceil(step[1] - step[0]))
+        if gap <= 2:
+            return [self.x_low + gap * at for at in range(int((self.x_high - self.x_low) / gap) + 1)]
+        inner = [gap * at for at in range(math.ceil(self.x_low / gap), math.floor(self.x_high / gap) + 1)]
+        return [self.x_low, *(x for x in inner if x - self.x_low > 0.6 * gap)]
+
+    def _bend(self, y: float) -> float:
+        return math.log10(y) if self.log else y
+
+    def x(self, value: float) -> float:
+        span = self.x_high - self.x_low
+        return self.left + (self.right - self.left) * ((value - self.x_low) / span if span else 0.5)
+
+    def y(self, value: float) -> float:
+        span = (self._high - self._low) or 1.0
+        share = (self._bend(value) - self._low) / span
+        return self.bottom - (self.bottom - self.top) * min(1.0, max(0.0, share))
+
+
+def _body(chart: Chart, width: int, height: int) -> str:
+    banded = len(chart.sites) > MAX_LINES
+    bands = _quantiles(chart.sites) if banded else []
+    shown = [s.points for s in chart.highlights] + ([] if banded else [s.points for s in chart.sites])
+    finite = [(x, y) for points in shown for x, y in points if math.isfinite(y)]
+    xs = [x for x, _ in finite] + [row[0] for row in bands]
+    ys = [y for _, y in finite] + [row[side] for row in bands for side in (1, 5)]
+    ys += [chart.target] if chart.target is not None and ys else []
+    labels = _labels(chart)
+    margin = min(172.0, 12 + max((len(text) for text, _ in labels), default=0) * _BOLD)
+    scale = _Scale(xs, ys, (46, 54, width - max(16.0, margin), height - 38))
+    parts = [f'<text class="strong" x="0" y="13" font-size="13">{escape(shorten(chart.title, 60))}</text>']
+    parts.append(_legend(chart, labelled=bool(labels)))
+    if not xs:
+        parts.append(
+            f'<text x="{width / 2}" y="{height / 2}" text-anchor="middle">no finite value to draw</text>'
+        )
+        return "".join(parts)
+    parts.append(_axes(scale, chart.x_label))
+    if chart.target is not None:
+        y = scale.y(chart.target)
+        parts.append(f'<path class="target" d="M{scale.left} {y:.1f}H{scale.right}"/>')
+    parts.append(_bands(bands, scale) if banded else _site_lines(chart.sites, scale))
+    parts.extend(_highlight(series, at, scale) for at, series in enumerate(chart.highlights))
+    parts.append(_end_labels(labels, chart, scale))
+    parts.append(_footnote(chart, width, height))
+    return "".join(parts)
+
+
+def _axes(scale: _Scale, x_label: str) -> str:
+    parts = []
+    for value in scale.y_ticks:
+        y = scale.y(value)
+        parts.append(f'<path class="grid" d="M{scale.left} {y:.1f}H{scale.right:.1f}"/>')
+        parts.append(
+            f'<text x="{scale.left - 8}" y="{y + 4:.1f}" text-anchor="end">{_tick(value, scale)}</text>'
+        )
+    for value in scale.x_ticks:
+        x = scale.x(value)
+        parts.append(f'<text x="{x:.1f}" y="{scale.bottom + 17}" text-anchor="middle">{value:,.0f}</text>')
+    middle = (scale.left + scale.right) / 2
+    parts.append(
+        f'<text x="{middle:.1f}" y="{scale.bottom + 33}" text-anchor="middle">{escape(x_label)}</text>'
+    )
+    return "".join(parts)
+
+
+def _tick(value: float, scale: _Scale) -> str:
+    if scale.log:
+        return f"{value:g}" if 1e-3 <= value < 1e5 else f"1e{round(math.log10(value))}"
+    step = scale.y_ticks[1] - scale.y_ticks[0]
+    if abs(value) >= 1e5 or step < 1e-4:
+        return f"{value:.3g}".replace("-", MINUS)
+    digits = max(0, -math.floor(math.log10(step) + 1e-9))
+    if round(step, digits) != round(step, digits + 1):  # a step of 2.5
+        digits += 1
+    return f"{value + 0.0:,.{digits}f}".replace("-", MINUS)
+
+
+def _path(points: Iterable[tuple[float, float]], scale: _Scale) -> str:
+    """The `d` of a line that lifts its pen where a value is not finite; a lone point becomes a dot."""
+    out: list[str] = []
+    run: list[str] = []
+    for x, y in [*points, (0.0, math.nan)]:
+        if math.isfinite(y):
+            run.append(f"{scale.x(x):.1f} {scale.y(y):.1f}")
+        elif run:
+            out.append("M" + "L".join(run) + ("h.01" if len(run) == 1 else ""))
+            run = []
+    return "".join(out)
+
+
+def _thin(points: Points, limit: int) -> Points:
+    """At most about `limit` points, evenly spread, the last one kept."""
+    stride = math.ceil(len(points) / max(2, limit))
+    if stride <= 1:
+        return points
+    kept = list(points[::stride])
+    return kept if kept[-1] == points[-1] else [*kept, points[-1]]
+
+
+def _site_lines(sites: Sequence[Series], scale: _Scale) -> str:
+    limit = max(20, _MAX_POINTS // max(1, len(sites)))
+    parts = []
+    for series in sites:
+        if not (d := _path(_thin(series.points, limit), scale)):
+            continue
+        width = ' style="stroke-width:5"' if "h" in d else ""
+        title = f"<title>{escape(shorten(series.name, 80))}: {number(series.points[-1][1])}</title>"
+        parts.append(f'<path class="site" d="{d}"{width}>{title}</path>')
+    return "".join(parts)
+
+
+def _highlight(series: Series, at: int, scale: _Scale) -> str:
+    hue = f"var(--c{at % COLOURS})"
+    dash = "" if at < COLOURS else ' stroke-dasharray="6 4"'
+    points = _thin(series.points, 400)
+    d = _path(points, scale)
+    weight = ' style="stroke-width:6"' if len(points) == 1 else ""
+    dots = "".join(
+        f'<circle class="dot" cx="{scale.x(x):.1f}" cy="{scale.y(y):.1f}" r="4">'
+        f"<title>{escape(shorten(series.name, 80))}, round {x:,.0f}: {number(y)}</title></circle>"
+        for x, y in _thin(points, 60)
+        if math.isfinite(y)
+    )
+    return f'<g style="--hue:{hue}"><path class="line" stroke="{hue}"{dash}{weight} d="{d}"/>{dots}</g>'
+
+
+def _quantiles(sites: Sequence[Series]) -> list[tuple[float, ...]]:
+    """Rows (round, 5 %, 25 %, 50 %, 75 %, 95 %) over the sites that reported a finite value in that round."""
+    by_round: dict[float, list[float]] = {}
+    for series in sites:
+        for x, y in series.points:
+            if math.isfinite(y):
+                by_round.setdefault(x, []).append(y)
+    rounds = [(x, 0.0) for x in sorted(by_round)]
+    return [
+        (x, *(float(q) for q in np.quantile(np.asarray(by_round[x]), (0.05, 0.25, 0.5, 0.75, 0.95))))
+        for x, _ in _thin(rounds, 300)
+    ]
+
+
+def _bands(rows: list[tuple[float, ...]], scale: _Scale) -> str:
+    parts = []
+    for name, low, high in (("wide", 1, 5), ("narrow", 2, 4)):
+        there = [f"{scale.x(row[0]):.1f} {scale.y(row[low]):.1f}" for row in rows]
+        back = [f"{scale.x(row[0]):.1f} {scale.y(row[high]):.1f}" for row in reversed(rows)]
+        if len(rows) == 1:  # one round: a bar, as a line has no area
+            x = scale.x(rows[0][0])
+            top, bottom = scale.y(rows[0][high]), scale.y(rows[0][low])
+            parts.append(
+                f'<rect class="{name}" x="{x - 9:.1f}" y="{top:.1f}" width="18" height="{bottom - top:.1f}"/>'
+            )
+        elif rows:
+            parts.append(f'<path class="{name}" d="M{"L".join(there + back)}Z"/>')
+    parts.append(f'<path class="median" d="{_path([(row[0], row[3]) for row in rows], scale)}"/>')
+    return "".join(parts)
+
+
+def _legend(chart: Chart, *, labelled: bool) -> str:
+    """What the labels at the ends of lines do not say, in one row under the title."""
+    items: list[tuple[str, str]] = []
+    if not labelled:
+        items += [
+            (f'<path class="line" stroke="var(--c{at % COLOURS})" d="M0 -4h16"/>', shorten(series.name, 18))
+            for at, series in enumerate(chart.highlights[:8])
+        ]
+    if len(chart.sites) > MAX_LINES:
+        mark = '<rect class="wide" y="-9" width="16" height="10"/>'
+        mark += '<rect class="narrow" y="-6" width="16" height="4"/>'
+        items.append((mark, f"{plural(len(chart.sites), chart.noun)}: middle 50 % and 90 %, median dotted"))
+    elif chart.sites:
+        items.append(('<path class="site" d="M0 -4h16"/>', plural(len(chart.sites), chart.noun)))
+    if chart.target is not None:
+        items.append(('<path class="target" d="M0 -4h16"/>', f"target {chart.target:g}"))
+    parts, x = [], 0.0
+    for mark, text in items:
+        parts.append(f'<g transform="translate({x:.0f} 33)">{mark}<text x="21">{escape(text)}</text></g>')
+        x += 21 + len(text) * _LETTER + 16
+    return "".join(parts)
+
+
+def _labels(chart: Chart) -> list[tuple[str, int]]:
+    """Texts for the ends of the highlighted lines, each with its line, or none when they are too many."""
+    drawn = [(s, at) for at, s in enumerate(chart.highlights) if any(math.isfinite(y) for _, y in s.points)]
+    if len(drawn) > _MAX_LABELS:
+        return []
+    return [(f"{shorten(s.name, 15)} {number(_last(s.points)[1], 3)}", at) for s, at in drawn]
+
+
+def _last(points: Points) -> tuple[float, float]:
+    return next((x, y) for x, y in reversed(points) if math.isfinite(y))
+
+
+def _end_labels(labels: list[tuple[str, int]], chart: Chart, scale: _Scale) -> str:
+    """Labels beside the last points, pushed apart until none overlaps."""
+    gap = 15.0
+    placed = sorted((scale.y(_last(chart.highlights[at].points)[1]), at, text) for text, at in labels)
+    ys: list[float] = []
+    for y, _, _ in placed:
+        ys.append(max(y, ys[-1] + gap) if ys else y)
+    overshoot = ys[-1] - scale.bottom if ys else 0.0
+    for at in reversed(range(len(ys))):
+        limit = ys[at + 1] - gap if at + 1 < len(ys) else scale.bottom
+        ys[at] = min(ys[at], limit) if overshoot > 0 else ys[at]
+    parts = []
+    for y, (_, line, text) in zip(ys, placed, strict=True):
+        hue = f"var(--c{line % COLOURS})"
+        x = scale.right + 8 if scale.x_high > scale.x_low else scale.x(scale.x_low) + 12
+        parts.append(
+            f'<text x="{x:.1f}" y="{y + 4:.1f}" style="fill:{hue};font-weight:600">{escape(text)}</text>'
+        )
+    return "".join(parts)
+
+
+def _footnote(chart: Chart, width: int, height: int) -> str:
+    broken = sum(1 for s in (*chart.highlights, *chart.sites) for _, y in s.points if not math.isfinite(y))
+    if not broken:
+        return ""
+    text = f"{plural(broken, 'value')} not finite: not drawn"
+    return f'<text x="{width}" y="{height - 5}" text-anchor="end" style="fill:var(--bad)">{text}</text>'

@@ -1,0 +1,242 @@
+"""The roles that aggregate: the one at the top, and those in between."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from flame.common.custom_abcmeta import abstract_attribute
+from flame.engine.following import Following, Held
+from flame.engine.leading import Leading
+from flame.engine.parts import optimizer_of, registry_of
+from flame.mode.composer import Composer
+from flame.mode.role import Role, quiet
+from flame.mode.tasklet import Loop, Tasklet
+from flame.mode.training import TAG_FETCH, TAG_UPLOAD
+from flame.weights.layout import Weights
+from flame.weights.safetensors import write
+from flame.wire.message import Order
+
+TAG_DISTRIBUTE = "distribute"
+TAG_AGGREGATE = "aggregate"
+WAIT_TIME_FOR_TRAINER = 60
+
+
+class TopAggregator(Role):
+    """The worker that leads a federation; subclass it and write `load_data`, `initialize`, `train` and `evaluate`.
+
+    The program sets `config`, `model` and `dataset`.
+    """
+
+    @abstract_attribute
+    def model(self) -> Any:
+        """The model that the federation trains."""
+
+    @abstract_attribute
+    def dataset(self) -> Any:
+        """Data to evaluate on, or None."""
+
+    def internal_init(self) -> None:
+        """Join the channels and make what the config asks for."""
+        super().internal_init()
+        self.optimizer = optimizer_of(self.config)
+        self.registry_client = registry_of(self.config)
+        self._leading = Leading(self.optimizer, self._surroundings.allocate)
+        self._held = Held()
+        self._rounds = self.config.hyperparameters.rounds
+        self._current: Weights | None = None
+
+    @classmethod
+    def get_func_tags(cls) -> list[str]:
+        """`distribute`, `aggregate`, and the class's own."""
+        return [TAG_DISTRIBUTE, TAG_AGGREGATE, *super().get_func_tags()]
+
+    @property
+    def weights(self) -> Any:
+        """The weights that were distributed or aggregated last, in the model's own form, as a private copy."""
+        return None if self._current is None else self._held.adapter(self.model).as_dict(self._current)
+
+    def put(self, tag: str) -> None:
+        """Carry out `distribute`; other tags are not for this role."""
+        if tag == TAG_DISTRIBUTE:
+            self._distribute_weights(tag)
+
+    def get(self, tag: str) -> None:
+        """Carry out `aggregate`; other tags are not for this role."""
+        if tag == TAG_AGGREGATE:
+            self._aggregate_weights(tag)
+
+    def run_analysis(self) -> None:
+        """A place for the program's own look at the model of a round; does nothing by itself."""
+
+    def increment_round(self) -> None:
+        """Go on to the next round, or be done."""
+        self._round += 1
+        self._work_done = self._round > self._rounds
+        self._channel(TAG_DISTRIBUTE).set_property("round", self._round)
+
+    def inform_end_of_training(self) -> None:
+        """Tell everybody below that there will be no more orders."""
+        channel = self._channel(TAG_DISTRIBUTE)
+        channel.post(channel.all_ends(), Order(self._round, None, True))
+
+    def save_metrics(self) -> None:
+        """Hand this round's metrics on and start afresh."""
+        self.registry_client.save_metrics(self._round - 1, {**(self.metrics or {}), **self.mc.get()})
+        self.mc.clear()
+        super().save_metrics()
+
+    def save_params(self) -> None:
+        """Record the hyperparameters."""
+        self.registry_client.save_params(self.config.hyperparameters)
+
+    def save_model(self) -> None:
+        """Record the final model."""
+        if self.model is None:
+            return
+        weights = self._held.adapter(self.model).snapshot()
+        self.registry_client.save_model(f"{self.config.job.name}-{self.config.job.job_id}", self.model)
+        if self._surroundings.events is not None:
+            self._surroundings.events.model(partial(_write_model, weights))
+
+    def compose(self) -> None:
+        """Set up, then rounds of distribute, aggregate, train and evaluate, then the end of training."""
+        with Composer() as composer:
+            self.composer = composer
+            loop = Loop(loop_check_fn=lambda: self._work_done)
+            (
+                quiet("internal_init", self.internal_init)
+                >> Tasklet("load_data", self.load_data)
+                >> Tasklet("initialize", self.initialize)
+                >> loop(
+                    quiet("distribute", self.put, TAG_DISTRIBUTE)
+                    >> quiet("aggregate", self.get, TAG_AGGREGATE)
+                    >> Tasklet("train", self.train)
+                    >> Tasklet("evaluate", self.evaluate)
+                    >> Tasklet("analysis", self.run_analysis)
+                    >> quiet("save_metrics", self.save_metrics)
+                    >> quiet("inc_round", self.increment_round)
+                )
+                >> quiet("inform_end_of_training", self.inform_end_of_training)
+                >> quiet("save_params", self.save_params)
+                >> quiet("save_model", self.save_model)
+            )
+
+    def _distribute_weights(self, tag: str) -> None:
+        channel = self._channel(tag)
+        channel.await_join()
+        weights = self._held.adapter(self.model).snapshot(self._surroundings.allocate)
+        self._current = weights
+        self._leading.ask(channel, Order(self._round, weights))
+
+    def _aggregate_weights(self, tag: str) -> None:
+        channel = self._channel(tag)
+        self._leading.gather(channel)
+        weights = self._leading.close()
+        if weights is not None:
+            self._held.adapter(self.model).load(weights)
+            self._current = weights
+        events, round_ = self._surroundings.events, self._leading.round
+        if events is not None:
+            events.round_closed(self._round, round_.asked, round_.folded, channel.sent_bytes)
+
+
+class MiddleAggregator(Role):
+    """A worker that leads a group and answers for it to the one above."""
+
+    def internal_init(self) -> None:
+        """Join the channels and make what the config asks for."""
+        super().internal_init()
+        allocate = self._surroundings.allocate
+        self.optimizer = optimizer_of(self.config)
+        self._leading = Leading(self.optimizer, allocate)
+        self._following = Following(allocate, float(self.config.max_run_time))
+        self.dataset_size = 0
+        self.fetch_success = False
+        self.trainer_no_show = False
+
+    @classmethod
+    def get_func_tags(cls) -> list[str]:
+        """`distribute`, `aggregate`, `fetch`, `upload`, and the class's own."""
+        return [TAG_DISTRIBUTE, TAG_AGGREGATE, TAG_FETCH, TAG_UPLOAD, *super().get_func_tags()]
+
+    @classmethod
+    def waits_first(cls) -> bool:
+        """A middle aggregator begins with an order, unless the program composes otherwise."""
+        return cls.compose is MiddleAggregator.compose
+
+    def get(self, tag: str) -> None:
+        """Carry out `fetch` or `aggregate`."""
+        if tag == TAG_FETCH:
+            self._fetch_weights(tag)
+        elif tag == TAG_AGGREGATE:
+            self._aggregate_weights(tag)
+
+    def put(self, tag: str) -> None:
+        """Carry out `distribute` or `upload`."""
+        if tag == TAG_DISTRIBUTE:
+            self._distribute_weights(tag)
+        elif tag == TAG_UPLOAD:
+            self._send_weights(tag)
+
+    def update_round(self) -> None:
+        """Let the selector below know which round it is."""
+        self._channel(TAG_DISTRIBUTE).set_property("round", self._round)
+
+    def inform_end_of_training(self) -> None:
+        """Tell everybody below that there will be no more orders."""
+        channel = self._channel(TAG_DISTRIBUTE)
+        channel.post(channel.all_ends(), Order(self._round, None, True))
+
+    def compose(self) -> None:
+        """Set up, then fetch, distribute, aggregate, upload and evaluate until the end comes from above."""
+        with Composer() as composer:
+            self.composer = composer
+            fetch = quiet("fetch", self.get, TAG_FETCH)
+            fetch.set_continue_fn(cont_fn=lambda: not self.fetch_success)
+            distribute = quiet("distribute", self.put, TAG_DISTRIBUTE)
+            distribute.set_continue_fn(cont_fn=lambda: self.trainer_no_show)
+            loop = Loop(loop_check_fn=lambda: self._work_done)
+            (
+                quiet("internal_init", self.internal_init)
+                >> Tasklet("load_data", self.load_data)
+                >> Tasklet("init", self.initialize)
+                >> loop(
+                    fetch
+                    >> distribute
+                    >> quiet("aggregate", self.get, TAG_AGGREGATE)
+                    >> quiet("upload", self.put, TAG_UPLOAD)
+                    >> Tasklet("evaluate", self.evaluate)
+                    >> quiet("update_round", self.update_round)
+                    >> quiet("save_metrics", self.save_metrics)
+                )
+                >> quiet("inform_eot", self.inform_end_of_training)
+            )
+
+    def _fetch_weights(self, tag: str) -> None:
+        order = self._following.fetch(self._channel(tag))
+        self.fetch_success = True
+        self._work_done = order is None or order.end
+        if order is not None and not order.end:
+            self._round = order.round
+
+    def _distribute_weights(self, tag: str) -> None:
+        order = self._following.order
+        assert order is not None  # `fetch` comes first
+        channel = self._channel(tag)
+        self.trainer_no_show = channel.await_join(WAIT_TIME_FOR_TRAINER)
+        if self.trainer_no_show:
+            self._following.answer(self._channel(TAG_UPLOAD), None, 0, {})
+            return
+        self._leading.ask(channel, Order(order.round, order.weights, extras=order.extras))
+
+    def _aggregate_weights(self, tag: str) -> None:
+        self._leading.gather(self._channel(tag))
+        self.dataset_size = self._leading.round.samples
+
+    def _send_weights(self, tag: str) -> None:
+        self._following.answer(self._channel(tag), self._leading.mean(), self.dataset_size, {})
+
+
+def _write_model(weights: Weights, path: str) -> None:
+    write(path, weights)

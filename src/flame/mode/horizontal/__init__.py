@@ -1,0 +1,1 @@
+"""Horizontal federated learning: everybody has the same features of different samples."""

@@ -1,0 +1,1 @@
+"""Synchronous rounds: the paths under which programs know the roles."""

@@ -1,0 +1,156 @@
+"""What every role is: a workflow over channels, with functions of the user's own.
+
+A program subclasses a role, writes some methods, and calls `compose()` and `run()`. Programs do not call
+`super().__init__()`, so everything that a role needs is made in `internal_init`, the first tasklet.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flame.channel.manager import ChannelManager
+from flame.channel.surroundings import Surroundings
+from flame.common.custom_abcmeta import ABCMeta
+from flame.config import Config
+from flame.errors import RecipeError, WorkflowError
+from flame.mode.composer import Composer
+from flame.mode.function import Function, declared
+from flame.mode.tasklet import Tasklet
+from flame.monitor.metrics import Metrics
+
+
+class Role(metaclass=ABCMeta):
+    """The base of every role.
+
+    Attributes:
+        config: the worker's config; the program sets it.
+        cm: the worker's channels, from `internal_init` on.
+        mc: counters and timings of this worker.
+        metrics: what the program measured in this round.
+        composer: the workflow, from `compose` on.
+    """
+
+    config: Config
+    cm: ChannelManager
+    mc: Metrics
+    metrics: dict[str, Any]
+    composer: Composer
+
+    # -- what a program writes ------------------------------------------------------------------------------------------
+
+    def load_data(self) -> None:
+        """Load the data that this worker works on; runs before `initialize`."""
+
+    def initialize(self) -> None:
+        """Make the model; runs once."""
+
+    def train(self) -> None:
+        """Train for one round."""
+
+    def evaluate(self) -> None:
+        """Evaluate after a round."""
+
+    @abstractmethod
+    def compose(self) -> None:
+        """Chain the tasklets."""
+
+    # -- what it gets ---------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def functions(cls) -> Mapping[str, Function]:
+        """The functions that the class binds to tags of its own (`sends`, `receives`), by tag."""
+        return declared(cls)
+
+    @classmethod
+    def get_func_tags(cls) -> list[str]:
+        """The function tags that a TAG may bind for this role."""
+        return list(cls.functions())
+
+    @classmethod
+    def waits_first(cls) -> bool:
+        """Whether such a worker does nothing before it is sent something, so that it can be built when it is."""
+        return False
+
+    def internal_init(self) -> None:
+        """Join the channels. Runs before the program's own methods."""
+        self.cm = ChannelManager(self.config)
+        self.cm.join_all()
+        self.mc = Metrics()
+        self.metrics = {}
+        self._round = 1
+        self._work_done = False
+        _refuse_what_is_missing(self.config)
+
+    def update_metrics(self, metrics: Mapping[str, Any]) -> None:
+        """Add to what is measured in this round; the values are numbers."""
+        self.metrics = {**(self.metrics or {}), **metrics}
+
+    def save_metrics(self) -> None:
+        """Hand this round's metrics on and start afresh."""
+        if self.metrics and self._surroundings.events is not None:
+            self._surroundings.events.metrics(self._round, self.metrics)
+        self.metrics = {}
+
+    def call(self, tag: str) -> Any:
+        """Run the program's function that is bound to a tag, with the channel that the TAG binds it to.
+
+        Raises:
+            WorkflowError: the class has no such function, or the TAG binds the tag to no channel of this role.
+        """
+        function = self.functions().get(tag)
+        if function is None:
+            raise WorkflowError(f"{type(self).__name__} has no function for tag {tag!r}; it has {self.get_func_tags()}")
+        return getattr(self, function.method)(self._channel(tag))
+
+    def run(self) -> None:
+        """Run the workflow to its end, then leave the channels."""
+        self.composer.observer = self._observe
+        try:
+            self.composer.run()
+        finally:
+            if "cm" in vars(self):
+                self.cm.cleanup()
+
+    # -- inside -----------------------------------------------------------------------------------------------------------
+
+    @property
+    def _surroundings(self) -> Surroundings:
+        return self.cm.surroundings
+
+    def _channel(self, tag: str) -> Any:
+        channel = self.cm.get_by_tag(tag)
+        if channel is None:
+            raise WorkflowError(
+                f"tag {tag!r} of role {self.config.role} is bound to no channel;"
+                f" the TAG's funcTags bind {sorted(self.config.func_tag_map)}"
+            )
+        return channel
+
+    def _observe(self, alias: str, start: float, seconds: float) -> None:
+        if "cm" not in vars(self):
+            return
+        self.mc.save("runtime", alias, seconds)
+        self.mc.save("starttime", alias, start)
+        events = self._surroundings.events
+        if events is not None:
+            events.tasklet(alias, start, seconds)
+
+
+def quiet(alias: str, function: Callable[..., Any], *args: Any) -> Tasklet:
+    """A tasklet of the engine's own: it draws no random numbers on the user's behalf."""
+    tasklet = Tasklet(alias, function, *args)
+    tasklet.quiet = True
+    return tasklet
+
+
+def _refuse_what_is_missing(config: Config) -> None:
+    """A setting that nothing would act on is an error, not a decoration.
+
+    Raises:
+        RecipeError: the config asks for a privacy mechanism or a data sampler that this version does not have.
+    """
+    for setting, chosen in (("privacy", config.privacy.sort), ("datasampler", config.datasampler.sort)):
+        if str(chosen) != "default":
+            raise RecipeError(f"{setting}.sort: {chosen!s} is not available in this version; there is: default")

@@ -1,0 +1,127 @@
+"""The role that trains: take the order, train, send back what has changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flame.common.custom_abcmeta import abstract_attribute
+from flame.engine.following import Following, Held
+from flame.engine.parts import optimizer_of, registry_of
+from flame.mode.composer import Composer
+from flame.mode.role import Role, quiet
+from flame.mode.tasklet import Loop, Tasklet
+
+TAG_FETCH = "fetch"
+TAG_UPLOAD = "upload"
+
+
+class Trainer(Role):
+    """A worker with data of its own; subclass it and write `load_data`, `initialize`, `train` and `evaluate`.
+
+    The program sets `config`, `model` and `dataset_size` (how many samples weigh in when its update is averaged).
+
+    Attributes:
+        regularizer: the client half of the job's optimizer; `get_term(...)` gives what to add to the loss.
+        fetch_success: whether the last `fetch` brought an order.
+    """
+
+    @abstract_attribute
+    def model(self) -> Any:
+        """The model that is trained."""
+
+    @abstract_attribute
+    def dataset_size(self) -> int:
+        """How many samples this worker trains on."""
+
+    def internal_init(self) -> None:
+        """Join the channels and make what the config asks for."""
+        super().internal_init()
+        allocate = self._surroundings.allocate
+        self._following = Following(allocate, float(self.config.max_run_time))
+        self._held = Held()
+        self._received: Any = None
+        self.registry_client = registry_of(self.config)
+        self.regularizer = optimizer_of(self.config).regularizer
+        self.fetch_success = False
+
+    @classmethod
+    def get_func_tags(cls) -> list[str]:
+        """`fetch`, `upload`, and the class's own."""
+        return [TAG_FETCH, TAG_UPLOAD, *super().get_func_tags()]
+
+    @classmethod
+    def waits_first(cls) -> bool:
+        """A trainer begins with an order, unless the program composes otherwise."""
+        return cls.compose is Trainer.compose
+
+    @property
+    def weights(self) -> Any:
+        """The weights that were received last, in the model's own form, as a private copy."""
+        if self._received is None and self._following.order is not None:
+            order = self._following.order
+            self._received = self._held.adapter(self.model).as_dict(order.weights) if order.weights else None
+        return self._received
+
+    @weights.setter
+    def weights(self, value: Any) -> None:
+        self._received = value
+
+    def get(self, tag: str) -> None:
+        """Carry out `fetch`; other tags are not for this role."""
+        if tag == TAG_FETCH:
+            self._fetch_weights(tag)
+
+    def put(self, tag: str) -> None:
+        """Carry out `upload`; other tags are not for this role."""
+        if tag == TAG_UPLOAD:
+            self._send_weights(tag)
+
+    def save_metrics(self) -> None:
+        """Hand this round's metrics on and start afresh."""
+        self.registry_client.save_metrics(self._round - 1, {**self.metrics, **self.mc.get()})
+        self.mc.clear()
+        super().save_metrics()
+
+    def compose(self) -> None:
+        """internal_init, load_data, init, then fetch, train, evaluate, upload and save_metrics until the end."""
+        with Composer() as composer:
+            self.composer = composer
+            fetch = quiet("fetch", self.get, TAG_FETCH)
+            fetch.set_continue_fn(cont_fn=lambda: not self.fetch_success)
+            loop = Loop(loop_check_fn=lambda: self._work_done)
+            (
+                quiet("internal_init", self.internal_init)
+                >> Tasklet("load_data", self.load_data)
+                >> Tasklet("init", self.initialize)
+                >> loop(
+                    fetch
+                    >> Tasklet("train", self.train)
+                    >> Tasklet("evaluate", self.evaluate)
+                    >> quiet("upload", self.put, TAG_UPLOAD)
+                    >> quiet("save_metrics", self.save_metrics)
+                )
+            )
+
+    def _fetch_weights(self, tag: str) -> None:
+        order = self._following.fetch(self._channel(tag))
+        self._received = None
+        if order is None:
+            # Nobody joined above for as long as the job may run: there is nothing to do here.
+            self._work_done = self.fetch_success = True
+            return
+        self._work_done = order.end
+        self.fetch_success = True
+        if order.end:
+            return
+        self._round = order.round
+        if order.weights is not None:
+            self._held.adapter(self.model).load(order.weights)
+
+    def _send_weights(self, tag: str) -> None:
+        order = self._following.order
+        delta = None
+        if order is not None and order.weights is not None:
+            delta = self._held.adapter(self.model).delta(order.weights, self._surroundings.allocate)
+        self.regularizer.update()
+        self._following.answer(self._channel(tag), delta, int(self.dataset_size), {})
+        self._received = None

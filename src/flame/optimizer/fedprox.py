@@ -1,0 +1,65 @@
+"""FedProx: plain averaging, and a term in the trainer's loss that keeps it near the model it was sent.
+
+T. Li, A. K. Sahu, M. Zaheer, M. Sanjabi, A. Talwalkar, V. Smith: Federated Optimization in Heterogeneous
+Networks. MLSys 2020. https://arxiv.org/abs/1812.06127
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from flame.errors import ConfigError
+from flame.optimizer.halves import Plain
+from flame.optimizer.settings import check_number, refuse_others
+
+
+class Proximal:
+    """The client half: (mu/2) * ||w - w_t||^2 over the trainable parameters."""
+
+    def __init__(self, mu: float) -> None:
+        self.mu = mu
+        self._sent: list[Any] | None = None
+
+    def get_term(self, *, w: Iterable[Any], w_t: Iterable[Any], **others: Any) -> Any:
+        """The term, a scalar of the framework that the parameters belong to; 0.0 where there are none.
+
+        Args:
+            w: the parameters being trained, e.g. `model.parameters()`.
+            w_t: the parameters as they were sent, in the same order. They are copied at the first call of a
+            round and
+                not looked at again until the next one.
+            others: ignored.
+        """
+        if self._sent is None:
+            self._sent = [_frozen(parameter) for parameter in w_t]
+        square = sum((((now - sent) ** 2).sum() for now, sent in zip(w, self._sent, strict=True)), 0.0)
+        return self.mu / 2 * square
+
+    def save_state(self, state: Any, **values: Any) -> None:
+        """Keeps nothing."""
+
+    def update(self) -> None:
+        """The round is over: forget what was sent. It is no error if `get_term` was never called."""
+        self._sent = None
+
+
+class FedProx:
+    """FedProx; `mu` says how strongly a trainer is held back, and 0 makes it FedAvg."""
+
+    name = "fedprox"
+
+    def __init__(self, mu: Any = None, **others: Any) -> None:
+        refuse_others(self.name, others, ("mu",))
+        if mu is None:
+            raise ConfigError(
+                "optimizer.kwargs.mu", "fedprox needs it", "the paper tries 0.001, 0.01, 0.1 and 1"
+            )
+        check_number("mu", mu, least=0)
+        self.step = Plain()
+        self.regularizer = Proximal(mu)
+
+
+def _frozen(parameter: Any) -> Any:
+    """A copy without a gradient; a tensor's is asked for first because `copy` is numpy's word alone."""
+    return parameter.detach().clone() if hasattr(parameter, "detach") else parameter.copy()

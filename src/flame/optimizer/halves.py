@@ -1,0 +1,55 @@
+"""The halves of an optimizer that has nothing to add to plain averaging."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flame.errors import ConfigError
+from flame.weights.layout import Layout
+
+Floats = NDArray[np.float64]
+
+
+class Plain:
+    """The server half of plain averaging: the next model is the last one plus the mean update."""
+
+    def open(self, layout: Layout) -> None:
+        """Needs nothing."""
+
+    def block(self, segment: int, where: slice, base: Floats, mean: Floats) -> Floats:
+        """Base plus mean, in place of base."""
+        return np.add(base, mean, out=base)
+
+    def close(self) -> None:
+        """Needs nothing."""
+
+    def state(self) -> dict[str, Floats]:
+        """Keeps nothing."""
+        return {}
+
+    def restore(self, state: Mapping[str, Floats]) -> None:
+        """Refuse a state that another optimizer kept.
+
+        Raises:
+            ConfigError: the state is not empty.
+        """
+        if state:
+            raise ConfigError("optimizer", f"a state of {', '.join(state)} belongs to another optimizer")
+
+
+class Silent:
+    """The client half that adds nothing to the loss."""
+
+    def get_term(self, **values: Any) -> float:
+        """Zero, whatever is given."""
+        return 0.0
+
+    def save_state(self, state: Any, **values: Any) -> None:
+        """Keeps nothing."""
+
+    def update(self) -> None:
+        """Needs nothing."""

@@ -1,0 +1,44 @@
+"""Checks of the settings that a config gives to an optimizer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from typing import Any
+
+from flame.errors import ConfigError
+
+
+def refuse_others(sort: str, others: Collection[str], known: Collection[str]) -> None:
+    """Refuse settings that an optimizer does not have.
+
+    Raises:
+        ConfigError: there is one; it names those that there are.
+    """
+    for name in others:
+        has = f"its settings are {', '.join(known)}" if known else "it has no settings"
+        raise ConfigError(f"optimizer.kwargs.{name}", f"{sort} has no such setting", has)
+
+
+def check_number(
+    name: str, value: Any, *, least: float, below: float = math.inf, beyond: bool = False
+) -> None:
+    """Refuse a setting that is not a number in the range [least, below).
+
+    Args:
+        name: the setting.
+        value: what was given.
+        least: the smallest value.
+        below: every value is smaller than this.
+        beyond: `least` itself is too small.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not least <= value < below or (beyond and value == least):
+        upper = "" if below == math.inf else f" and below {below:g}"
+        raise ConfigError(
+            f"optimizer.kwargs.{name}",
+            f"a number {'above' if beyond else 'of at least'} {least:g}{upper} is needed, not {value!r}",
+        )

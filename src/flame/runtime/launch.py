@@ -1,0 +1,265 @@
+"""All the hosts of a run on this machine: start them, watch them, and leave none behind."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+
+from flame.backend.directory import Directory, Seat
+from flame.backend.pool import Pool
+from flame.backend.shm import SharedMemory
+from flame.channel.coding import CODING
+from flame.config import Config
+from flame.errors import RunError, WorkerFailed
+from flame.mode.role import Role
+from flame.runtime.host import Host, Plan
+from flame.runtime.reports import Done, Failed, Idle, Inbox, Outbox, Report
+
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(slots=True)
+class Crew:
+    """Who runs where.
+
+    Attributes:
+        configs: every worker's config, in the TAG's order.
+        roles: the program of each role.
+        consumers: the roles that hold data.
+        names: every worker's readable name by task id.
+        placement: the host of each worker, in the order of `configs`.
+        hosts: how many hosts there are.
+    """
+
+    configs: Sequence[Config]
+    roles: Mapping[str, type[Role]]
+    consumers: frozenset[str]
+    names: Mapping[str, str]
+    placement: Sequence[int]
+    hosts: int
+
+
+@dataclass(slots=True)
+class _Child:
+    """A host, as the process that started it sees it."""
+
+    number: int
+    pid: int
+    inbox: Inbox
+    done: Done | None = None
+    idle: Idle | None = None
+    waits: list[tuple[str, str]] = field(default_factory=list)
+
+
+class Launch:
+    """One run's hosts, as child processes of this one.
+
+    They are forked after the programs have been imported, so that a framework is imported once. If anything goes
+    wrong in one, all are ended; if this process is killed, the kernel ends them.
+
+    Args:
+        crew: who runs where.
+        seed: the run's seed.
+        out: where models are written.
+        watch: called with every report that a host sends.
+    """
+
+    def __init__(self, crew: Crew, *, seed: int, out: Path, started: float, watch: Callable[[int, Report], None]) -> None:
+        self._crew = crew
+        self._seed = seed
+        self._out = out
+        self._started = started
+        self._watch = watch
+        self._children: dict[int, _Child] = {}
+
+    @property
+    def pids(self) -> dict[int, int]:
+        """The process of each host."""
+        return {child.number: child.pid for child in self._children.values()}
+
+    def run(self) -> None:
+        """Run everything to its end.
+
+        Raises:
+            WorkerFailed: a worker raised.
+            RunError: a host died, or everybody waits for somebody else.
+        """
+        directory = self._seated()
+        try:
+            self._fork_all(directory)
+            self._supervise()
+        finally:
+            self._end_all()
+
+    def _seated(self) -> Directory:
+        directory = Directory()
+        for config, host in zip(self._crew.configs, self._crew.placement, strict=True):
+            directory.seat(seats_of(config), host)
+        return directory
+
+    def _fork_all(self, directory: Directory) -> None:
+        count = self._crew.hosts
+        between = {pair: socket.socketpair() for pair in combinations(range(count), 2)}
+        reports = [socket.socketpair() for _ in range(count)]
+        sys.stdout.flush()
+        sys.stderr.flush()
+        gc.collect()
+        gc.freeze()
+        parent = os.getpid()
+        for number in range(count):
+            pid = os.fork()
+            if not pid:
+                _be_a_host(lambda n=number: self._host(n, directory, between, reports), parent)  # type: ignore[misc]
+            self._children[number] = _Child(number, pid, Inbox(reports[number][0]))
+        gc.unfreeze()
+        for left, right in between.values():
+            left.close()
+            right.close()
+        for _, theirs in reports:
+            theirs.close()
+
+    def _host(
+        self,
+        number: int,
+        directory: Directory,
+        between: Mapping[tuple[int, int], tuple[socket.socket, socket.socket]],
+        reports: Sequence[tuple[socket.socket, socket.socket]],
+    ) -> None:
+        """What a forked child does."""
+        peers: dict[int, socket.socket] = {}
+        for (low, high), (of_low, of_high) in between.items():
+            mine, theirs = (of_low, of_high) if number == low else (of_high, of_low)
+            if number in (low, high):
+                peers[high if number == low else low] = mine
+                theirs.close()
+            else:
+                mine.close()
+                theirs.close()
+        for other, (ours, theirs) in enumerate(reports):
+            ours.close()
+            if other != number:
+                theirs.close()
+        crew = self._crew
+        pool = Pool()
+        ids = [config.task_id for config in crew.configs]
+        backend = SharedMemory(directory, CODING, pool, peers=peers, numbered=ids)
+        plan = Plan(number, crew.hosts, self._seed, self._out, self._started, _lead(crew), crew.names)
+        host = Host(plan, backend, pool, Outbox(reports[number][1]))
+        for config, where in zip(crew.configs, crew.placement, strict=True):
+            if where == number:
+                host.add(config, crew.roles[config.role], urgent=config.role not in crew.consumers)
+        host.run()
+
+    def _supervise(self) -> None:
+        with selectors.DefaultSelector() as poller:
+            for child in self._children.values():
+                poller.register(child.inbox.sock, selectors.EVENT_READ, child)
+            while any(child.done is None for child in self._children.values()):
+                for key, _ in poller.select():
+                    child = key.data
+                    for report in child.inbox.read():
+                        self._take(child, report)
+                    if child.inbox.closed:
+                        poller.unregister(child.inbox.sock)
+                        if child.done is None:
+                            raise RunError(self._obituary(child))
+                self._look_for_deadlock()
+
+    def _take(self, child: _Child, report: Report) -> None:
+        self._watch(child.number, report)
+        child.idle = report if isinstance(report, Idle) else None
+        if isinstance(report, Failed):
+            raise WorkerFailed(report.worker, report.role, report.traceback)
+        if isinstance(report, Done):
+            child.done = report
+
+    def _look_for_deadlock(self) -> None:
+        """If no host can run and nothing is under way between them, nothing will ever happen again."""
+        quiet = [child.idle or child.done for child in self._children.values()]
+        states = [state for state in quiet if state is not None]
+        if len(states) < len(quiet) or all(child.done is not None for child in self._children.values()):
+            return
+        if sum(state.sent for state in states) == sum(state.received for state in states):
+            waits = [wait for state in states if isinstance(state, Idle) for wait in state.waits]
+            told = "\n".join(f"  {who} waits for {what}" for who, what in waits[:20])
+            raise RunError(f"deadlock: every worker that has not ended waits for another\n{told}")
+
+    def _obituary(self, child: _Child) -> str:
+        _, status = os.waitpid(child.pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        how = f"was killed by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"ended with status {code}"
+        placed = zip(self._crew.configs, self._crew.placement, strict=True)
+        workers = [self._crew.names[config.task_id] for config, host in placed if host == child.number]
+        some = ", ".join(workers[:5]) + (f" and {len(workers) - 5} more" if len(workers) > 5 else "")
+        return f"host {child.number} (process {child.pid}) {how}; it ran {some}"
+
+    def _end_all(self) -> None:
+        for child in self._children.values():
+            if child.done is None:
+                try:
+                    os.kill(child.pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+        for child in self._children.values():
+            child.inbox.sock.close()
+            try:
+                os.waitpid(child.pid, 0)
+            except ChildProcessError:
+                pass
+
+
+def seats_of(config: Config) -> list[Seat]:
+    """A worker's seat on each of its channels."""
+    seats = []
+    for channel in config.channels.values():
+        group = channel.group_by.groupable_value(config.group_association.get(channel.name))
+        seats.append(Seat(channel.name, group, config.role, config.task_id))
+    return seats
+
+
+def _lead(crew: Crew) -> str:
+    """The worker whose model is the run's: the first that holds no data and asks nobody for orders."""
+    for config in crew.configs:
+        if config.role not in crew.consumers and "fetch" not in config.func_tag_map:
+            return config.task_id
+    return crew.configs[0].task_id
+
+
+def _be_a_host(work: Callable[[], None], parent: int) -> None:
+    """Do the work in this forked process and end it; never returns."""
+    code = 1
+    try:
+        _die_with(parent)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        work()
+        code = 0
+    except BaseException:  # the outermost frame of a process: print and end, never go back into the caller
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _die_with(parent: int) -> None:
+    """Let the kernel end this process when the one that forked it ends, however that happens."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+
+def now() -> float:
+    """The machine's monotonic clock, which all hosts share."""
+    return time.monotonic()

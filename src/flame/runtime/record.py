@@ -1,0 +1,215 @@
+"""A run directory: everything that a run leaves behind, from which it can be looked at and repeated."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from flame.config import Config
+from flame.errors import WorkerFailed
+from flame.runtime.launch import Crew
+from flame.runtime.reports import Done, Measured, Progress, Report, RoundClosed
+from flame.tag import Tag
+
+
+@dataclass(slots=True)
+class Settings:
+    """What a run was asked for, as it is written down."""
+
+    seed: int
+    name: str
+    values: Mapping[str, Any]
+    command: str
+    rounds: int
+
+
+@dataclass(slots=True)
+class Record:
+    """Gathers what hosts report, and writes it.
+
+    Attributes:
+        out: the run directory.
+        started: when the run began, on the machine's monotonic clock.
+    """
+
+    out: Path
+    tag: Tag
+    crew: Crew
+    settings: Settings
+    started: float
+    began: datetime = field(default_factory=lambda: datetime.now(UTC))
+    rows: list[tuple[str, str, str, int, float, dict[str, Any]]] = field(default_factory=list)
+    rounds: list[RoundClosed] = field(default_factory=list)
+    done: dict[int, Done] = field(default_factory=dict)
+    progress: dict[int, Progress] = field(default_factory=dict)
+    pids: Mapping[int, int] = field(default_factory=dict)
+
+    def take(self, host: int, report: Report) -> None:
+        """Keep one report."""
+        if isinstance(report, Measured):
+            self.rows += report.rows
+        elif isinstance(report, RoundClosed):
+            self.rounds.append(report)
+        elif isinstance(report, Progress):
+            self.progress[host] = report
+        elif isinstance(report, Done):
+            self.done[host] = report
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that workers have sent so far, as far as hosts have said."""
+        return sum((self.done.get(host) or self.progress[host]).nbytes for host in self.done.keys() | self.progress.keys())
+
+    def prepare(self) -> None:
+        """Make the directory and write what is known before anything runs."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        _write_json(self.out / "tag.json", self.tag.to_dict())
+        with _replacing(self.out / "configs.jsonl") as file:
+            for config in self.crew.configs:
+                file.write(json.dumps(_plain(config.to_dict())) + "\n")
+        for stale in ("model.safetensors", "report.html"):
+            (self.out / stale).unlink(missing_ok=True)
+
+    def finish(self, seconds: float, error: Exception | None) -> None:
+        """Write what came out."""
+        self.rows.sort(key=lambda row: (row[3], self._number(row[0])))
+        self._write_metrics()
+        self._write_timeline()
+        _write_json(self.out / "run.json", self._summary(seconds, error))
+
+    def _number(self, worker: str) -> tuple[str, int]:
+        role, _, number = worker.rpartition("/")
+        return role, int(number) if number.isdigit() else 0
+
+    def _summary(self, seconds: float, error: Exception | None) -> dict[str, Any]:
+        roles = Counter(config.role for config in self.crew.configs)
+        done = self.done.values()
+        summary = {
+            "id": self.out.name,
+            "name": self.settings.name,
+            "seed": self.settings.seed,
+            "hosts": self.crew.hosts,
+            "started": self.began.isoformat(timespec="seconds"),
+            "seconds": round(seconds, 3),
+            "status": "completed" if error is None else "failed",
+            "rounds": max((closed.number for closed in self.rounds), default=0),
+            "rounds_asked": self.settings.rounds,
+            "workers": len(self.crew.configs),
+            "roles": dict(roles),
+            "start_up_s": round(self._start_up(seconds), 3),
+            "bytes_sent": self.nbytes,
+            "messages": sum(report.messages for report in done),
+            "never_asked": sum(report.never_asked for report in done),
+            "peak_bytes": {str(host): report.peak_bytes for host, report in sorted(self.done.items())},
+            "pids": {str(host): pid for host, pid in self.pids.items()},
+            "command": self.settings.command,
+            "settings": dict(self.settings.values),
+        }
+        if len(self.crew.configs) <= 100:
+            named = zip(self.crew.configs, self.crew.placement, strict=True)
+            summary["placement"] = {self.crew.names[config.task_id]: host for config, host in named}
+        if isinstance(error, WorkerFailed):
+            summary["error"] = {"worker": error.worker, "role": error.role, "traceback": error.traceback}
+        elif error is not None:
+            summary["error"] = {"worker": "", "role": "", "traceback": str(error)}
+        return summary
+
+    def _start_up(self, seconds: float) -> float:
+        """From the beginning to the first order: when workers could begin to train."""
+        first = [span[4] for report in self.done.values() for span in report.spans if span[2] in ("distribute", "train")]
+        return min(first, default=self.started + seconds) - self.started
+
+    def _write_metrics(self) -> None:
+        records = []
+        with _replacing(self.out / "metrics.csv") as file:
+            writer = csv.writer(file)
+            writer.writerow(["round", "worker", "role", "name", "value", "seconds"])
+            for worker, role, dataset, number, at, values in self.rows:
+                seconds = round(at - self.started, 4)
+                record = {"round": number, "worker": worker, "role": role, "dataset": dataset, "seconds": seconds}
+                records.append({**record, "values": values})
+                for name, value in values.items():
+                    writer.writerow([number, worker, role, name, value, seconds])
+        _write_json(self.out / "metrics.json", {"records": records})
+
+    def _write_timeline(self) -> None:
+        keys = ("worker", "role", "alias", "round", "start", "seconds")
+        spans, totals = [], Counter[tuple[str, str]]()
+        counts = Counter[tuple[str, str]]()
+        for host, report in sorted(self.done.items()):
+            for span in report.spans:
+                row = dict(zip(keys, span, strict=True))
+                spans.append({**row, "host": host, "start": round(span[4] - self.started, 6)})
+            for role, alias, count, seconds in report.totals:
+                totals[role, alias] += seconds  # type: ignore[assignment]  # a Counter of floats adds up just as well
+                counts[role, alias] += count
+        rounds = [
+            {
+                "round": closed.number,
+                "worker": closed.worker,
+                "start": round(closed.start - self.started, 6),
+                "seconds": round(closed.end - closed.start, 6),
+                "asked": closed.asked,
+                "folded": closed.folded,
+                "bytes": closed.nbytes,
+            }
+            for closed in self.rounds
+        ]
+        table = [
+            {"role": role, "alias": alias, "count": counts[role, alias], "seconds": round(seconds, 6)}
+            for (role, alias), seconds in totals.items()
+        ]
+        _write_json(self.out / "timeline.json", {"spans": spans, "totals": table, "rounds": rounds})
+
+
+class _replacing:
+    """Write a file beside its place and move it there when it is whole."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._part = path.with_name(path.name + ".part")
+
+    def __enter__(self) -> Any:
+        self._file = self._part.open("w", encoding="utf-8", newline="")
+        return self._file
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._file.close()
+        if kind is None:
+            os.replace(self._part, self._path)
+        else:
+            self._part.unlink(missing_ok=True)
+
+
+def _write_json(path: Path, value: object) -> None:
+    with _replacing(path) as file:
+        json.dump(_plain(value), file, indent=None, default=str)
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can say; a number that is not finite is written as its name."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return str(value)
+    return value
+
+
+def command_line() -> str:
+    """The command that this process was started with."""
+    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def readable_names(configs: list[Config]) -> dict[str, str]:
+    """Every worker's readable name by its task id."""
+    return {config.task_id: config.name for config in configs}

@@ -1,0 +1,169 @@
+"""From a job's files to a finished run directory."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from flame.config.build import configs
+from flame.config.job import JobFiles
+from flame.errors import ConfigError, FlameError, TagError
+from flame.mode.role import Role
+from flame.runtime.launch import Crew, Launch, now
+from flame.runtime.place import place
+from flame.runtime.program import load
+from flame.runtime.record import Record, Settings, command_line, readable_names
+from flame.runtime.reports import Report
+from flame.tag import Action, check, expand
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a job is run, as opposed to what it is.
+
+    Attributes:
+        hosts: how many processes; None for as many as there are cores, and no more than there are workers.
+        seed: from which every worker's random numbers follow.
+        out: the run directory; None for `runs/<job>-<time>`.
+        values: what was overridden, as it is written down.
+    """
+
+    hosts: int | None = None
+    seed: int = 0
+    out: Path | None = None
+    values: Mapping[str, Any] | None = None
+
+
+Watch = Callable[[Record, int, Report], None]
+
+
+def execute(
+    files: JobFiles,
+    options: Options,
+    *,
+    programs: Mapping[str, type[Role]] | None = None,
+    watch: Watch | None = None,
+) -> Record:
+    """Run a job on this machine.
+
+    Args:
+        files: the job.
+        options: how to run it.
+        programs: the class of each role; left out, the ones in the job's role folders.
+        watch: called with every report of every host.
+
+    Returns:
+        The record of the run; its directory is complete except for the report.
+
+    Raises:
+        TagError: the TAG breaks an invariant.
+        ConfigError: a file or setting is wrong.
+        WorkerFailed: a worker raised; the run directory says so too.
+        RunError: a host died, or the run cannot go on.
+    """
+    started = now()
+    if programs is None:
+        programs = {role.name: load(_folder(files, role.name), role.name) for role in files.tag.roles}
+    _check(files, programs)
+    record = _recorded(files, options, programs, started)
+    _warm_up(programs.values())
+    launch = Launch(record.crew, seed=options.seed, out=record.out, started=started, watch=_watched(record, watch))
+    error: Exception | None = None
+    try:
+        launch.run()
+    except FlameError as raised:
+        error = raised
+        raise
+    finally:
+        record.pids = launch.pids
+        record.finish(time.monotonic() - started, error or _pending())
+    return record
+
+
+def _pending() -> Exception | None:
+    """The exception that is on its way out, if it is none of Flame's own."""
+    raised = sys.exception()
+    if raised is None or isinstance(raised, Exception):
+        return raised
+    return ConfigError("run", f"interrupted ({type(raised).__name__})")
+
+
+def _watched(record: Record, watch: Watch | None) -> Callable[[int, Report], None]:
+    def take(host: int, report: Report) -> None:
+        record.take(host, report)
+        if watch is not None:
+            watch(record, host, report)
+
+    return take
+
+
+def _recorded(files: JobFiles, options: Options, programs: Mapping[str, type[Role]], started: float) -> Record:
+    specs = expand(files.tag, files.data, job_id=files.job.id)
+    if not specs:
+        raise ConfigError("dataSpec", "the TAG expands to no workers", "list a dataset for each worker with data")
+    job = replace(files.job, seed=options.seed)
+    workers = list(configs(files.tag, job, specs))
+    hosts = options.hosts or os.cpu_count() or 1
+    hosts = min(hosts, len(workers))
+    consumers = frozenset(role.name for role in files.tag.roles if role.is_data_consumer)
+    crew = Crew(workers, programs, consumers, readable_names(workers), place(files.tag, specs, hosts), hosts)
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    out = options.out or Path("runs") / f"{files.job.name or 'job'}-{stamp}"
+    rounds = job.model.hyperparameters.rounds
+    settings = Settings(options.seed, files.job.name, dict(options.values or {}), command_line(), rounds)
+    record = Record(out.absolute(), files.tag, crew, settings, started)
+    record.prepare()
+    return record
+
+
+def _check(files: JobFiles, programs: Mapping[str, type[Role]]) -> None:
+    """Refuse a TAG that cannot run, with what the programs themselves say about their tags.
+
+    Raises:
+        TagError: with every finding.
+    """
+    tags_of = {role: program.get_func_tags() for role, program in programs.items()}
+    protocols = {
+        tag: Action(tag, function.sends, function.partners)
+        for program in programs.values()
+        for tag, function in program.functions().items()
+    }
+    findings = check(files.tag, code=set(programs), data=files.data, tags_of=tags_of, protocols=protocols)
+    if findings:
+        raise TagError(findings, source=str(files.tag_path))
+
+
+def _folder(files: JobFiles, role: str) -> Path:
+    folder = files.code.get(role)
+    if folder is None:
+        raise ConfigError(str(files.folder), f"role {role} has no folder", f"add {role}/main.py")
+    return folder
+
+
+def _warm_up(programs: Sequence[type[Role]] | Any) -> None:
+    """Pay once, before forking, for what every host would otherwise pay for again.
+
+    The first optimizer in a process makes torch import a large part of itself. One thread per process: results then
+    do not depend on how many hosts share the machine, and hosts do not fight over cores.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return
+    torch.set_num_threads(1)
+    if any("optim" in _text(program) for program in programs):
+        import_module("torch._dynamo")
+
+
+def _text(program: type[Role]) -> str:
+    try:
+        return inspect.getsource(inspect.getmodule(program) or program)
+    except (OSError, TypeError):
+        return "optim"

@@ -1,0 +1,90 @@
+"""Every worker's own random numbers, however many workers share a process.
+
+Programs draw from the process's global generators (`random`, `numpy.random`, torch). Before a worker's own code runs,
+they are seeded from (run's seed, worker, turn), where a turn is a stretch of the program's own code between two steps
+of the engine. So what a worker draws depends neither on the host that it is in nor on who ran before it, and a turn
+can be repeated without having saved any state. Only a worker that waits in the middle of its own code has its
+generators' states put aside and restored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import sys
+from typing import Any
+
+import numpy as np
+
+
+class Turn:
+    """One worker's place in its sequence of turns."""
+
+    __slots__ = ("count", "open", "saved", "worker")
+
+    def __init__(self, worker: str) -> None:
+        self.worker = worker
+        self.count = 0
+        self.open = False
+        self.saved: tuple[Any, ...] | None = None
+
+
+class Streams:
+    """The process's global generators, lent to one worker at a time.
+
+    Args:
+        seed: the run's seed.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed = str(seed).encode()
+        self._owner: Turn | None = None
+
+    def begin(self, turn: Turn) -> None:
+        """The worker's own code runs next."""
+        if turn.open:
+            return
+        self._put_aside()
+        turn.open = True
+        self._owner = turn
+        key = b"/".join((self._seed, turn.worker.encode(), str(turn.count).encode()))
+        turn.count += 1
+        self._sow(int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "little"))
+
+    def end(self, turn: Turn) -> None:
+        """The worker's own code has run."""
+        turn.open = False
+        turn.saved = None
+
+    def resume(self, turn: Turn) -> None:
+        """The worker goes on after a wait; if it waited in its own code, it finds the generators as it left them."""
+        if turn.open and self._owner is not turn:
+            self._put_aside()
+            self._owner = turn
+            if turn.saved is not None:
+                _restore(turn.saved)
+                turn.saved = None
+
+    def _put_aside(self) -> None:
+        if self._owner is not None and self._owner.open:
+            self._owner.saved = _states()
+
+    def _sow(self, number: int) -> None:
+        random.seed(number)
+        np.random.seed(number & 0xFFFFFFFF)
+        torch = sys.modules.get("torch")
+        if torch is not None:
+            torch.default_generator.manual_seed(number >> 1)
+
+
+def _states() -> tuple[Any, ...]:
+    torch = sys.modules.get("torch")
+    return random.getstate(), np.random.get_state(), None if torch is None else torch.get_rng_state()
+
+
+def _restore(states: tuple[Any, ...]) -> None:
+    python, numpy, of_torch = states
+    random.setstate(python)
+    np.random.set_state(numpy)
+    if of_torch is not None:
+        sys.modules["torch"].set_rng_state(of_torch)

@@ -1,0 +1,32 @@
+"""What a selector is: it says which of the peers of a channel are asked.
+
+The `sort` of a config's `selector` leads to it through `flame.extend`. A selector is made with its settings
+and, as `generator`, the only source of chance it may use: the same generator and the same calls give the same
+choices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+
+class Selector(Protocol):
+    """Chooses among the peers of one channel."""
+
+    def select(self, ends: Sequence[str], properties: Mapping[str, Any]) -> Sequence[str]:
+        """The ends that are asked, in the order of `ends`.
+
+        A choice holds for a round, which `properties["round"]` counts, except that an end which has gone is
+        dropped at once. While nobody is chosen every call chooses anew.
+
+        Args:
+            ends: the peers that are there, in a fixed order. The sequence is not changed afterwards: when
+            somebody
+                comes or goes, another one is given. (So that a million ends need not be compared at every
+                call.)
+            properties: what is known about the channel.
+
+        Returns:
+            The chosen ends; the sequence must not be changed.
+        """

@@ -1,0 +1,23 @@
+"""Everybody is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import Any
+
+from flame.errors import ConfigError
+from flame.selector.choice import Choice
+
+
+class Default:
+    """Chooses all ends that are there when a round begins; one that joins later waits for the next round."""
+
+    def __init__(self, *, generator: Random, **others: Any) -> None:
+        for name in others:
+            raise ConfigError(f"selector.kwargs.{name}", "default has no such setting", "it has no settings")
+        self._choice = Choice()
+
+    def select(self, ends: Sequence[str], properties: Mapping[str, Any]) -> Sequence[str]:
+        """All ends of this round that are still there."""
+        return self._choice.renew(ends, properties, tuple)

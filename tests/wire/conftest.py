@@ -1,0 +1,1 @@
+"""Being here, it lets the tests in `attacks/` import what lies beside it."""
