@@ -101,5 +101,5 @@ def test_another_file_is_refused(prepare: ModuleType, tmp_path: Path, wrong: dic
 
 
 def test_too_uneven_a_deal_is_refused(prepare: ModuleType, tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="--alpha 0.001"):
+    with pytest.raises(SystemExit, match=r"--alpha 0\.001"):
         prepare.prepare(tmp_path / "data", source=str(synthetic(tmp_path / "mine.npz")), alpha=0.001)

@@ -2,15 +2,12 @@
 
 import argparse
 import csv
-from pathlib import Path
 
 import numpy as np
 
 from flame.common.util import get_dataset_filename
 from flame.config import Config
 from flame.mode.horizontal.trainer import Trainer
-
-EXAMPLE = Path(__file__).resolve().parent.parent
 
 # (column, typical value, typical spread): fixed numbers, so that no hospital's statistics are shared.
 SCALED = [
@@ -84,7 +81,7 @@ class HeartTrainer(Trainer):
         self.model = None
 
     def load_data(self) -> None:
-        features, labels = patients(EXAMPLE / get_dataset_filename(self.config.dataset))
+        features, labels = patients(get_dataset_filename(self.config.dataset))
         held_out = halves(labels)
         self.seen = features[~held_out], labels[~held_out]
         self.held_out = features[held_out], labels[held_out]

@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,7 +12,6 @@ from flame.config import Config
 from flame.mode.horizontal.trainer import Trainer
 
 logger = logging.getLogger(__name__)
-EXAMPLE = Path(__file__).resolve().parent.parent
 
 
 class CNN(nn.Module):
@@ -53,7 +51,7 @@ class MedMnistTrainer(Trainer):
         self.criterion = None
 
     def load_data(self) -> None:
-        with np.load(EXAMPLE / get_dataset_filename(self.config.dataset)) as file:
+        with np.load(get_dataset_filename(self.config.dataset)) as file:
             self.images, self.labels = tensors(file, "train")
             self.val_images, self.val_labels = tensors(file, "val")
         self.dataset_size = len(self.labels)

@@ -1,15 +1,12 @@
 """A site: fits softmax regression to its own digits. The same program under every topology."""
 
 import argparse
-from pathlib import Path
 
 import numpy as np
 
 from flame.common.util import get_dataset_filename
 from flame.config import Config
 from flame.mode.horizontal.trainer import Trainer
-
-EXAMPLE = Path(__file__).resolve().parent.parent
 
 
 class DigitsTrainer(Trainer):
@@ -21,7 +18,7 @@ class DigitsTrainer(Trainer):
         self.model = None
 
     def load_data(self) -> None:
-        with np.load(EXAMPLE / get_dataset_filename(self.config.dataset)) as file:
+        with np.load(get_dataset_filename(self.config.dataset)) as file:
             self.images, self.targets = file["images"], np.eye(10)[file["labels"]]
         self.dataset_size = len(self.targets)
 

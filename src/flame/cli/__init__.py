@@ -14,14 +14,19 @@ from flame.errors import FlameError
 COMMANDS = ("run", "tag")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit status: 0, or 2 after a message on standard error."""
-    parser = argparse.ArgumentParser(prog="flame", description="Federated learning described as a graph.")
-    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+def parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line; each command's module adds its own part."""
+    whole = argparse.ArgumentParser(prog="flame", description="Federated learning described as a graph.")
+    subparsers = whole.add_subparsers(required=True, metavar="COMMAND")
     for name in COMMANDS:
         if find_spec(f"{__name__}.{name}"):
             import_module(f"{__name__}.{name}").register(subparsers)
-    arguments = parser.parse_args(argv)
+    return whole
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit status: 0, or 2 after a message on standard error."""
+    arguments = parser().parse_args(argv)
     try:
         status = int(arguments.run(arguments))
         sys.stdout.flush()

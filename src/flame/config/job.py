@@ -51,6 +51,7 @@ class JobFiles:
     """What a job's folder holds, read and checked.
 
     Attributes:
+        folder: the folder itself.
         tag_path: the file that the TAG is in.
         tag: the TAG.
         job: what is to be done, its model's settings included.
@@ -61,6 +62,7 @@ class JobFiles:
         notes: what had to be guessed, in words.
     """
 
+    folder: Path
     tag_path: Path
     tag: Tag
     job: JobSpec
@@ -106,6 +108,8 @@ class _Model(Struct, rename="camel"):
 def read_job(
     directory: str | Path,
     *,
+    schema: Path | None = None,
+    data_spec: Path | None = None,
     overrides: Mapping[str, str] = MappingProxyType({}),
     unpack_to: Path | None = None,
     needs_code: bool = True,
@@ -115,6 +119,8 @@ def read_job(
 
     Args:
         directory: the folder.
+        schema: another TAG than the folder's.
+        data_spec: another dataSpec than the folder's.
         overrides: settings that replace those of the files: `{"hyperparameters.rounds": "5"}`.
         unpack_to: where an archive of code is unpacked; a new temporary folder by default.
         needs_code: whether a role without code is an error.
@@ -127,19 +133,31 @@ def read_job(
     top = Path(directory)
     if not top.is_dir():
         raise ConfigError(str(top), "is not a folder", "give the folder that has the job's files")
-    tag_path = _schema(top)
+    tag_path = schema or _schema(top)
     tag = read(tag_path, protocols=protocols)
     job_rows, model_rows, spec = _rows(top)
     override(job_rows, model_rows, overrides)
     job = _job(top, job_rows, model_rows)
     found = find_datasets(top)
-    data, notes = assign(spec, tag, found)
+    data, notes = assign(data_spec or spec, tag, found)
     code, unpacked = _code(top, tag, unpack_to)
     findings = check(tag, code=list(code) if needs_code else None, protocols=protocols, data=data)
     if findings:
         raise TagError(findings, str(tag_path))
     infos = tuple(one.info for one in found)
-    return JobFiles(tag_path, tag, job, data, infos, code, unpacked, tuple(notes))
+    return JobFiles(top, tag_path, tag, job, data, infos, code, unpacked, tuple(notes))
+
+
+def job_spec(name: str, settings: Mapping[str, Any], overrides: Mapping[str, str]) -> JobSpec:
+    """A job that has no folder: `settings` holds what modelSpec.json would.
+
+    Raises:
+        ConfigError: a setting is wrong.
+    """
+    job_rows: dict[str, Any] = {"name": name}
+    model_rows = dict(settings)
+    override(job_rows, model_rows, overrides)
+    return _job(Path(name), job_rows, model_rows)
 
 
 def _schema(top: Path) -> Path:

@@ -7,8 +7,9 @@ The workers of a role share their records: nothing in them, `kwargs` included, m
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import FrozenInstanceError
+from dataclasses import field as record_field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
@@ -224,7 +225,7 @@ class Hyperparameters:
         raise AttributeError(f"no hyperparameter {name!r}; there are: {', '.join(self.__dict__)}")
 
     def __setattr__(self, name: str, value: object) -> None:
-        raise FrozenInstanceError(
+        raise dataclasses.FrozenInstanceError(
             f"hyperparameters are shared by all workers of a role: cannot assign {name!r}"
         )
 
@@ -247,20 +248,22 @@ class Hyperparameters:
         return {name: value for name, value in rows.items() if value is not None}
 
 
-class ModelSpec(Struct, frozen=True, kw_only=True):
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
     """What a job trains, and how: modelSpec.json."""
 
-    base_model: BaseModel = BaseModel()
-    hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
+    base_model: BaseModel = record_field(default_factory=BaseModel)
+    hyperparameters: Hyperparameters = record_field(default_factory=Hyperparameters)
     dependencies: tuple[str, ...] = ()
-    selector: Selector = field(default_factory=Selector)
-    optimizer: Optimizer = field(default_factory=Optimizer)
-    privacy: Privacy = field(default_factory=Privacy)
-    datasampler: DataSampler = field(default_factory=DataSampler)
-    registry: Registry = Registry()
+    selector: Selector = record_field(default_factory=Selector)
+    optimizer: Optimizer = record_field(default_factory=Optimizer)
+    privacy: Privacy = record_field(default_factory=Privacy)
+    datasampler: DataSampler = record_field(default_factory=DataSampler)
+    registry: Registry = record_field(default_factory=Registry)
 
 
-class JobSpec(Struct, frozen=True, kw_only=True):
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class JobSpec:
     """What is to be done: job.json with its modelSpec.
 
     Attributes:
@@ -280,6 +283,6 @@ class JobSpec(Struct, frozen=True, kw_only=True):
     priority: str = "low"
     backend: str = "inproc"
     max_run_time: int = 0
-    brokers: Mapping[str, str] = field(default_factory=dict)
+    brokers: Mapping[str, str] = record_field(default_factory=dict)
     seed: int = 0
-    model: ModelSpec = field(default_factory=ModelSpec)
+    model: ModelSpec = record_field(default_factory=ModelSpec)

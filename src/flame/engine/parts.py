@@ -31,3 +31,8 @@ def registry_of(config: Config) -> Registry:
     made(config)
     made.setup_run()
     return made
+
+
+def patience_of(config: Config) -> float:
+    """How many seconds a worker waits for the first peer to join: as long as its job may run."""
+    return float(config.max_run_time or 300)

@@ -1,3 +1,136 @@
-"""`flame.run`: a federation in a few lines, or a directory's job, and its result."""
+"""`flame.run`: a directory's job, or a federation in a few lines of Python, and its result."""
 
 from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from flame.config.job import JobFiles, job_spec, read_job
+from flame.errors import ConfigError
+from flame.lab import report
+from flame.lab.result import Result
+from flame.mode.aggregating import MiddleAggregator
+from flame.mode.role import Role
+from flame.runtime import functions
+from flame.runtime.run import Options, Watch, execute
+from flame.tag import Tag, read, template
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+def run(
+    job: str | Path | None = None,
+    *,
+    trainer: type[Role] | None = None,
+    aggregator: type[Role] | None = None,
+    roles: Mapping[str, type[Role]] = _NOTHING,
+    model: Callable[[], Any] | None = None,
+    train: Callable[[Any, Any], Mapping[str, Any] | None] | None = None,
+    evaluate: Callable[[Any], Mapping[str, Any] | None] | None = None,
+    data: Sequence[Any] | Mapping[str, Sequence[Any]] = (),
+    tag: Tag | str | Path = "two-tier",
+    rounds: int | None = None,
+    settings: Mapping[str, Any] = _NOTHING,
+    set: Mapping[str, Any] = _NOTHING,
+    hosts: int | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    watch: Watch | None = None,
+) -> Result:
+    """Run a federation on this machine.
+
+    `run("examples/medmnist")` runs a directory's job. Without one, the federation is made of classes
+    (`trainer=`, `aggregator=`, `roles=`) or of plain functions (`model=`, `train=`, `evaluate=`), one site for each
+    item of `data`. A trainer class finds its item as `self.data`.
+
+    Args:
+        job: a job's directory.
+        trainer: the class of the role `trainer`.
+        aggregator: the class of the role `aggregator`.
+        roles: classes of other roles by name.
+        model: makes a model: a torch module, or numpy arrays. Called once per worker.
+        train: `train(model, item)` trains in place; it may return metrics.
+        evaluate: `evaluate(model)` returns metrics of the global model.
+        data: one item per site; or, for a TAG with groups, a list of items per group.
+        tag: a TAG, a schema file, or the name of a template.
+        rounds: short for `set={"hyperparameters.rounds": …}`.
+        settings: what a modelSpec.json holds, for a federation without a directory.
+        set: settings that replace the job's, such as `{"optimizer.sort": "fedadam"}`.
+        hosts: how many processes; as many as there are cores if it is left out.
+        seed: from which every worker's random numbers follow.
+        out: the run directory; `runs/<job>-<time>` if it is left out.
+        watch: called with every report of a host.
+
+    Returns:
+        The result: metrics, plots and the final model.
+
+    Raises:
+        TagError: the TAG breaks an invariant.
+        ConfigError: a file or setting is wrong.
+        WorkerFailed: a worker raised; the message ends with its own.
+    """
+    changes = {key: value if isinstance(value, str) else json.dumps(value) for key, value in set.items()}
+    if rounds is not None:
+        changes["hyperparameters.rounds"] = str(rounds)
+    given = dict(roles)
+    given |= {name: cls for name, cls in (("trainer", trainer), ("aggregator", aggregator)) if cls is not None}
+    options = Options(hosts, seed, Path(out) if out is not None else None, changes)
+    if job is not None:
+        if data or model or train:
+            raise ConfigError("flame.run", "takes a directory or data and functions, not both")
+        return run_files(read_job(job, overrides=changes, needs_code=not given), options, programs=given or None, watch=watch)
+    if model is not None:
+        if train is None:
+            raise ConfigError("flame.run", "model= without train=", "give train=function(model, data)")
+        given = {**functions.programs(model, train, evaluate), **given}
+    files = _files(_tag(tag), data, settings, changes)
+    programs = {role.name: given.get(role.name) for role in files.tag.roles}
+    found = {name: cls or MiddleAggregator for name, cls in programs.items() if cls or name.startswith("middle")}
+    missing = [name for name in programs if name not in found]
+    if missing:
+        raise ConfigError("flame.run", f"no class for role {', '.join(missing)}", "give roles={name: class}")
+    with_data = {name: functions.with_items(cls, functions.items_of(data)) for name, cls in found.items()}
+    return run_files(files, options, programs=with_data, watch=watch)
+
+
+def run_files(
+    files: JobFiles, options: Options, *, programs: Mapping[str, type[Role]] | None, watch: Watch | None
+) -> Result:
+    """Run a job that has been read, and write its report; the report is there too if the run fails."""
+    kept: list[Path] = []
+
+    def keep(out: Path) -> None:
+        kept.append(out)
+
+    try:
+        record = execute(files, options, programs=programs, watch=watch, prepared=keep)
+    finally:
+        for out in kept:
+            report.write(out)
+        if files.unpacked is not None:
+            shutil.rmtree(files.unpacked, ignore_errors=True)
+    return Result(record.out)
+
+
+def _tag(tag: Tag | str | Path) -> Tag:
+    if isinstance(tag, Tag):
+        return tag
+    return template(tag) if isinstance(tag, str) and not Path(tag).suffix else read(Path(tag))
+
+
+def _files(tag: Tag, data: Any, settings: Mapping[str, Any], changes: Mapping[str, str]) -> JobFiles:
+    """A job that has no directory; a site's item is known by its number."""
+    consumers = [role for role in tag.roles if role.is_data_consumer]
+    if len(consumers) != 1:
+        raise ConfigError("tag", f"has {len(consumers)} roles with data; flame.run(data=…) feeds one")
+    groups = functions.groups_of(data, consumers[0])
+    numbered, at = {}, 0
+    for group, items in groups.items():
+        numbered[group] = [(f"item:{at + number}", "default") for number in range(len(items))]
+        at += len(items)
+    job = job_spec("federation", settings, changes)
+    return JobFiles(folder=Path(), tag_path=Path("<python>"), tag=tag, job=job, data={consumers[0].name: numbered}, datasets=(), code={})

@@ -6,9 +6,10 @@ from functools import partial
 from typing import Any
 
 from flame.common.custom_abcmeta import abstract_attribute
+from flame.config import Config
 from flame.engine.following import Following, Held
 from flame.engine.leading import Leading
-from flame.engine.parts import optimizer_of, registry_of
+from flame.engine.parts import optimizer_of, patience_of, registry_of
 from flame.mode.composer import Composer
 from flame.mode.role import Role, quiet
 from flame.mode.tasklet import Loop, Tasklet
@@ -35,6 +36,10 @@ class TopAggregator(Role):
     @abstract_attribute
     def dataset(self) -> Any:
         """Data to evaluate on, or None."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.model, self.dataset = None, None
 
     def internal_init(self) -> None:
         """Join the channels and make what the config asks for."""
@@ -150,7 +155,7 @@ class MiddleAggregator(Role):
         allocate = self._surroundings.allocate
         self.optimizer = optimizer_of(self.config)
         self._leading = Leading(self.optimizer, allocate)
-        self._following = Following(allocate, float(self.config.max_run_time))
+        self._following = Following(allocate, patience_of(self.config))
         self.dataset_size = 0
         self.fetch_success = False
         self.trainer_no_show = False

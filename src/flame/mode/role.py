@@ -38,6 +38,9 @@ class Role(metaclass=ABCMeta):
     metrics: dict[str, Any]
     composer: Composer
 
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
     # -- what a program writes ------------------------------------------------------------------------------------------
 
     def load_data(self) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from flame.common.custom_abcmeta import abstract_attribute
+from flame.config import Config
 from flame.engine.following import Following, Held
-from flame.engine.parts import optimizer_of, registry_of
+from flame.engine.parts import optimizer_of, patience_of, registry_of
 from flame.mode.composer import Composer
 from flame.mode.role import Role, quiet
 from flame.mode.tasklet import Loop, Tasklet
@@ -33,11 +34,15 @@ class Trainer(Role):
     def dataset_size(self) -> int:
         """How many samples this worker trains on."""
 
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.model, self.dataset_size = None, 0
+
     def internal_init(self) -> None:
         """Join the channels and make what the config asks for."""
         super().internal_init()
         allocate = self._surroundings.allocate
-        self._following = Following(allocate, float(self.config.max_run_time))
+        self._following = Following(allocate, patience_of(self.config))
         self._held = Held()
         self._received: Any = None
         self.registry_client = registry_of(self.config)

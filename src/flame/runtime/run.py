@@ -51,6 +51,7 @@ def execute(
     *,
     programs: Mapping[str, type[Role]] | None = None,
     watch: Watch | None = None,
+    prepared: Callable[[Path], None] | None = None,
 ) -> Record:
     """Run a job on this machine.
 
@@ -59,6 +60,7 @@ def execute(
         options: how to run it.
         programs: the class of each role; left out, the ones in the job's role folders.
         watch: called with every report of every host.
+        prepared: called with the run directory once it is there.
 
     Returns:
         The record of the run; its directory is complete except for the report.
@@ -74,6 +76,8 @@ def execute(
         programs = {role.name: load(_folder(files, role.name), role.name) for role in files.tag.roles}
     _check(files, programs)
     record = _recorded(files, options, programs, started)
+    if prepared is not None:
+        prepared(record.out)
     _warm_up(programs.values())
     launch = Launch(record.crew, seed=options.seed, out=record.out, started=started, watch=_watched(record, watch))
     error: Exception | None = None

@@ -11,17 +11,20 @@ from flame.tag.diff import Change, Difference, diff
 from flame.tag.draw import draw
 from flame.tag.expand import WorkerSpec, expand
 from flame.tag.finding import Finding
+from flame.tag.invariants import BACKENDS, Data
 from flame.tag.protocol import Action
 from flame.tag.schema import DEFAULT_GROUP, Channel, Connector, GroupBy, Role, Tag, dumps, json_schema
 from flame.tag.templates import template, templates
 
 __all__ = [
+    "BACKENDS",
     "DEFAULT_GROUP",
     "Action",
     "Builder",
     "Change",
     "Channel",
     "Connector",
+    "Data",
     "Difference",
     "Finding",
     "GroupBy",

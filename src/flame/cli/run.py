@@ -1,0 +1,153 @@
+"""`flame run DIR`: run a job on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TextIO
+
+from flame.errors import ConfigError, FlameError, WorkerFailed
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the command line."""
+    parser = subparsers.add_parser(
+        "run",
+        help="run a job on this machine",
+        description="Run a job on this machine: its TAG, settings and programs are in DIR. "
+        "Writes a run directory with a report, the metrics and the final model.",
+    )
+    parser.add_argument("dir", type=Path, metavar="DIR", help="the job: schema.json, job.json, …, a folder per role")
+    parser.add_argument("--hosts", type=_positive, metavar="N", help="processes (default: one per core)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of all random numbers (default: 0)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="run directory (default: runs/<job>-<time>)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="replace a setting, e.g. hyperparameters.rounds=5; may be given several times",
+    )
+    parser.add_argument("--schema", type=Path, metavar="FILE", help="another TAG than DIR/schema.json")
+    parser.add_argument("--data", type=Path, metavar="FILE", help="another dataSpec than DIR/dataSpec.json")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors and the result")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the job; 0 if it was brought to its end, 1 if a worker failed, 2 if it could not begin."""
+    from flame.config.job import read_job
+    from flame.lab.run import run_files
+    from flame.runtime.run import Options
+
+    changes = dict(map(_setting, arguments.set))
+    files = read_job(arguments.dir, schema=arguments.schema, data_spec=arguments.data, overrides=changes)
+    for note in files.notes:
+        print(f"note: {note}", file=sys.stderr)
+    options = Options(arguments.hosts, arguments.seed, arguments.out, changes)
+    screen = Screen(sys.stderr, quiet=arguments.quiet)
+    try:
+        result = run_files(files, options, programs=None, watch=screen.watch)
+    except WorkerFailed as failure:
+        screen.clear()
+        print(failure.traceback.rstrip(), file=sys.stderr)
+        print(f"flame: worker {failure.worker} (role {failure.role}) failed; nothing is left running", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        screen.clear()
+        print("flame: interrupted; nothing is left running", file=sys.stderr)
+        return 130
+    except FlameError:
+        screen.clear()
+        raise
+    screen.clear()
+    print(result.summary())
+    return 0
+
+
+class Screen:
+    """One line that says how far a run is: on a terminal it is rewritten, elsewhere it is printed once a while."""
+
+    def __init__(self, stream: TextIO, *, quiet: bool) -> None:
+        self._stream = stream
+        self._quiet = quiet
+        self._live = stream.isatty()
+        self._every = 0.1 if self._live else 5.0
+        self._shown = 0.0
+        self._wide = 0
+
+    def watch(self, record: object, host: int, report: object) -> None:
+        """Take notice of a report."""
+        from flame.runtime.record import Record
+
+        assert isinstance(record, Record)
+        now = time.monotonic()
+        if self._quiet or now - self._shown < self._every:
+            return
+        self._shown = now
+        self._show(_line(record, now))
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._live and self._wide:
+            self._stream.write("\r" + " " * self._wide + "\r")
+            self._stream.flush()
+            self._wide = 0
+
+    def _show(self, line: str) -> None:
+        if self._live:
+            line = line[: os.get_terminal_size(self._stream.fileno()).columns - 1]
+            self._stream.write("\r" + line.ljust(self._wide))
+            self._wide = len(line)
+        else:
+            self._stream.write(line + "\n")
+        self._stream.flush()
+
+
+def _line(record: object, now: float) -> str:
+    from flame.runtime.record import Record
+
+    assert isinstance(record, Record)
+    workers = len(record.crew.configs)
+    parts = [record.settings.name]
+    if record.rounds:
+        closed = record.rounds[-1]
+        parts.append(f"round {closed.number}/{closed.rounds}")
+    parts.append(f"{workers:,} workers in {record.crew.hosts} host{'s' if record.crew.hosts > 1 else ''}")
+    finished = sum(progress.finished for progress in record.progress.values())
+    if finished:
+        parts.append(f"{finished:,} done")
+    parts.append(f"{record.nbytes / 1e6:,.1f} MB sent")
+    parts.append(f"{now - record.started:.0f} s")
+    if record.rounds and (left := _left(record, now)) is not None:
+        parts.append(f"about {left:.0f} s left")
+    return " · ".join(parts)
+
+
+def _left(record: object, now: float) -> float | None:
+    from flame.runtime.record import Record
+
+    assert isinstance(record, Record)
+    last = record.rounds[-1]
+    mine = [closed for closed in record.rounds if closed.worker == last.worker]
+    if len(mine) < 2:
+        return None
+    each = (mine[-1].end - mine[0].end) / (len(mine) - 1)
+    return max(0.0, (last.rounds - last.number) * each - (now - last.end))
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return number
+
+
+def _setting(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ConfigError("--set", f"{text!r} is not KEY=VALUE", "e.g. --set hyperparameters.rounds=5")
+    return key, value

@@ -1,0 +1,90 @@
+"""Roles made of plain functions, and of classes with data given in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from flame.errors import ConfigError
+from flame.mode.aggregating import MiddleAggregator, TopAggregator
+from flame.mode.role import Role
+from flame.mode.training import Trainer
+from flame.tag import Role as TagRole
+
+Train = Callable[[Any, Any], Mapping[str, Any] | None]
+Evaluate = Callable[[Any], Mapping[str, Any] | None]
+
+
+def programs(make: Callable[[], Any], train_once: Train, measure: Evaluate | None) -> dict[str, type[Role]]:
+    """The classes of the usual roles, out of functions.
+
+    Args:
+        make: makes a model.
+        train_once: trains a model on a site's item, in place.
+        measure: measures a model.
+    """
+
+    class Site(Trainer):
+        data: Any
+
+        def load_data(self) -> None:
+            self.dataset_size = size_of(self.data)
+
+        def initialize(self) -> None:
+            self.model = make()
+
+        def train(self) -> None:
+            self.update_metrics(train_once(self.model, self.data) or {})
+
+    class Server(TopAggregator):
+        def initialize(self) -> None:
+            self.model = make()
+
+        def evaluate(self) -> None:
+            if measure is not None:
+                self.update_metrics(measure(self.model) or {})
+
+    tops = ("aggregator", "top-aggregator", "server")
+    return {"trainer": Site, "middle-aggregator": MiddleAggregator, **dict.fromkeys(tops, Server)}
+
+
+def size_of(item: Any) -> int:
+    """How many samples a site's item has: its length, or that of its first part if it is a tuple such as (x, y)."""
+    first = item[0] if isinstance(item, tuple) and item else item
+    return len(first) if hasattr(first, "__len__") else 1
+
+
+def items_of(data: Sequence[Any] | Mapping[str, Sequence[Any]]) -> list[Any]:
+    """Every site's item, group after group."""
+    if isinstance(data, Mapping):
+        return [item for group in sorted(data) for item in data[group]]
+    return list(data)
+
+
+def groups_of(data: Sequence[Any] | Mapping[str, Sequence[Any]], role: TagRole) -> dict[str, list[Any]]:
+    """The items of each group of a role; a plain list is dealt out to the role's groups in turn.
+
+    Raises:
+        ConfigError: there are no items.
+    """
+    if isinstance(data, Mapping):
+        groups = {group: list(data[group]) for group in sorted(data)}
+    else:
+        names = sorted({group for association in role.group_association for group in association.values()})
+        names = names or ["default"]
+        groups = {name: list(data[number :: len(names)]) for number, name in enumerate(names)}
+    if not any(groups.values()):
+        raise ConfigError("data", "is empty", "give one item per site")
+    return groups
+
+
+def with_items(program: type[Role], items: Sequence[Any]) -> type[Role]:
+    """The class, with each worker's own item as `self.data`; a class that has a `data` of its own keeps it."""
+    if "data" in vars(program):
+        return program
+
+    def data(self: Role) -> Any:
+        kind, _, number = self.config.dataset.partition(":")
+        return items[int(number)] if kind == "item" else None
+
+    return type(program.__name__, (program,), {"data": property(data), "__module__": program.__module__})
