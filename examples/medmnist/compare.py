@@ -30,9 +30,8 @@ class Row(NamedTuple):
 def run(name: str, plan: Mapping[str, Any], out: Path, **how: Any) -> Row:
     """Run one row of the plan; `how` goes to `flame.run`."""
     row = plan["runs"][name]
-    files = {key: HERE / row[key] for key in ("schema", "data") if key in row}
-    settings = {"name": name, **row.get("set", {})}
-    result = flame.run(HERE, set=settings, out=out / name.replace(" ", "-"), **files, **how)
+    files = {key: HERE / row[key] for key in ("schema", "data_spec") if key in row}
+    result = flame.run(HERE, set=row.get("set", {}), out=out / name.replace(" ", "-"), **files, **how)
     per_aggregator = result.series(plan["metric"], role="aggregator").values()
     reached = [next((r for r, value in curve if value >= plan["target"]), None) for curve in per_aggregator]
     return Row(name, [curve[-1][1] for curve in per_aggregator], reached, result.dir)

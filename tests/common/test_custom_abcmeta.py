@@ -33,7 +33,7 @@ class Role(Base):
 
 
 class WithModel(Role):
-    model = "shared"
+    model = "shared"  # type: ignore[assignment]
 
 
 def test_none_will_do() -> None:
@@ -65,4 +65,4 @@ def test_a_property_of_the_subclass_counts_even_if_it_fails_so_early() -> None:
 
 def test_abstract_methods_still_count() -> None:
     with pytest.raises(TypeError, match="train"):
-        Base()
+        Base()  # type: ignore[abstract]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,7 +87,8 @@ def test_parameters_are_copies_outside_of_autograd() -> None:
 
 def test_a_delta_undone_is_the_weights() -> None:
     rng = np.random.default_rng(1)
-    a, b = ({"w": rng.normal(size=(3, 2)), "n": np.int64(5)} for _ in range(2))
+    a: dict[str, Any] = {"w": rng.normal(size=(3, 2)), "n": np.int64(5)}
+    b: dict[str, Any] = {"w": rng.normal(size=(3, 2)), "n": np.int64(2)}
     delta = delta_weights_pytorch(a, b)
     assert delta is not None
     np.testing.assert_allclose(delta["w"] + b["w"], a["w"])

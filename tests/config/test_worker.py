@@ -252,3 +252,12 @@ def test_a_file_that_is_not_json_is_named_with_line_and_column(tmp_path: Path) -
         read_config(path)
     with pytest.raises(ConfigError, match=r"none\.json: cannot be read: No such file"):
         Config(tmp_path / "none.json")
+
+
+def test_every_key_has_a_line_in_the_reference() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "config.md").read_text(
+        encoding="utf-8"
+    )
+    config = Config.from_dict({**PLAIN, "seed": 1})
+    keys = {*config.to_dict(), *PLAIN["channels"][0], *config.hyperparameters.dict(), *Config.__slots__}
+    assert {key for key in keys if f"`{key}`" not in page} == set()

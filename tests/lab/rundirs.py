@@ -54,7 +54,7 @@ def make(
         start, reach = clock, final * (1 - math.exp(-at / 3))
         asked = sorted(rng.sample(range(sites), per_round or sites))
         for turn, site in enumerate(asked):
-            worker, host = f"trainer/{site}", f"host-{site % 2}"
+            worker, host = f"trainer/{site}", site % 2
             accuracy = min(0.99, max(0.05, reach + offsets[site] + rng.gauss(0, 0.015)))
             values = {"train-loss": 2.2 * math.exp(-at / 4) + rng.random() * 0.2, "test-accuracy": accuracy}
             row = {
@@ -85,7 +85,7 @@ def make(
                 )
                 begin += seconds if alias != "fetch" else 0.0
         length = 0.1 + 0.4 * math.ceil(len(asked) / 2)
-        aggregator = ("top-aggregator/0", "top-aggregator", "host-0")
+        aggregator = ("top-aggregator/0", "top-aggregator", 0)
         spans.append(span(*aggregator, "distribute", at, clock, 0.03))
         spans.append(span(*aggregator, "aggregate", at, clock + 0.03, length - 0.2))
         spans.append(span(*aggregator, "evaluate", at, clock + length - 0.17, 0.15))
@@ -136,7 +136,7 @@ def make(
 
 
 def span(
-    worker: str, role: str, host: str, alias: str, at: int, start: float, seconds: float
+    worker: str, role: str, host: int, alias: str, at: int, start: float, seconds: float
 ) -> dict[str, Any]:
     return {
         "worker": worker,

@@ -23,7 +23,7 @@ def seal(body: bytes, *, tail: bytes = b"", version: int = 1, length: int | None
     return bytes([version]) + size.to_bytes(4, "little") + body + tail
 
 
-def refused(header: bytes, *buffers: bytes, match: str = "") -> None:
+def refused(header: bytes, *buffers: bytes, match: str | None = None) -> None:
     """The header is refused, and in no more memory than a small multiple of what was received."""
     received = len(header) + sum(map(len, buffers))
     with pytest.raises(DecodeError, match=match):

@@ -41,32 +41,20 @@ def test_the_same_value_has_the_same_bytes(value):
     assert list(map(bytes, one.buffers)) == list(map(bytes, other.buffers))
 
 
-@pytest.mark.parametrize(
-    "value",
-    [0, 1, -1, 2**63 - 1, 2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1, 10**400, -(10**400), 255, -256]
-    + [
-        float("nan"),
-        float("inf"),
-        -float("inf"),
-        -0.0,
-        5e-324,
-        True,
-        False,
-        None,
-        "",
-        "é🙂",
-        b"",
-        b"\0" * 5000,
-    ]
-    + [[], (), {}, OrderedDict(), [[]], ((),), [{}], {None: 0, True: 1, 2: 2, "a": 3, 0.5: 4, b"b": 5}]
-    + [{(1, ("a", None)): 1, (): 2, np.int64(3): 3}, [2**70, "a", -(2**90)], {"a": 2**200, 2**80: None}]
-    + [
-        OrderedDict([("b", 1), ("a", 2)]),
-        {MessageType.ROUND: 3, MessageType.WEIGHTS: [1.5]},
-        [MessageType.EOT],
-    ],
-    ids=lambda value: repr(value)[:30],
-)
+INTS = [0, 1, -1, 2**63 - 1, 2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1, 10**400, -(10**400), 255, -256]
+FLOATS = [float("nan"), float("inf"), -float("inf"), -0.0, 5e-324]
+REST = [True, False, None, "", "é🙂", b"", b"\0" * 5000]
+NESTS = [[], (), {}, OrderedDict(), [[]], ((),), [{}], [2**70, "a", -(2**90)]]
+DICTS = [
+    {None: 0, True: 1, 2: 2, "a": 3, 0.5: 4, b"b": 5},
+    {(1, ("a", None)): 1, (): 2, np.int64(3): 3},
+    {"a": 2**200, 2**80: None},
+    OrderedDict([("b", 1), ("a", 2)]),
+    {MessageType.ROUND: 3, MessageType.WEIGHTS: [1.5, MessageType.EOT]},
+]
+
+
+@pytest.mark.parametrize("value", [*INTS, *FLOATS, *REST, *NESTS, *DICTS], ids=lambda value: repr(value)[:30])
 def test_plain_values(value):
     assert same(there_and_back(value), value)
 

@@ -49,7 +49,7 @@ class MedMnistAggregator(TopAggregator):
         with np.load(EXAMPLE / "data" / "test.npz") as file:
             images = torch.from_numpy(file["test_images"]).permute(0, 3, 1, 2).float().div(127.5).sub(1.0)
             labels = torch.from_numpy(file["test_labels"][:, 0]).long()
-        self.dataset = Dataset(dataloader=list(zip(images.split(512), labels.split(512), strict=True)))
+        self.dataset = Dataset(x=images, y=labels)
 
     def initialize(self) -> None:
         self.model = CNN()
@@ -59,15 +59,13 @@ class MedMnistAggregator(TopAggregator):
 
     def evaluate(self) -> None:
         self.model.eval()
-        loss, correct, count = 0.0, 0, 0
+        images, labels = self.dataset.get()
         with torch.no_grad():
-            for images, labels in self.dataset.dataloader:
-                output = self.model(images)
-                loss += nn.functional.cross_entropy(output, labels, reduction="sum").item()
-                correct += (output.argmax(1) == labels).sum().item()
-                count += len(labels)
-        logger.info("test accuracy %.3f, loss %.3f", correct / count, loss / count)
-        self.update_metrics({"test-accuracy": correct / count, "test-loss": loss / count})
+            output = torch.cat([self.model(batch) for batch in images.split(256)])
+        accuracy = (output.argmax(1) == labels).float().mean().item()
+        loss = nn.functional.cross_entropy(output, labels).item()
+        logger.info("test accuracy %.3f, loss %.3f", accuracy, loss)
+        self.update_metrics({"test-accuracy": accuracy, "test-loss": loss})
 
 
 if __name__ == "__main__":

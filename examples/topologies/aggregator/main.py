@@ -22,7 +22,7 @@ class DigitsAggregator(TopAggregator):
 
     def load_data(self) -> None:
         with np.load(EXAMPLE / "data" / "test.npz") as file:
-            self.dataset = Dataset(dataloader=[(file["images"], file["labels"])])
+            self.dataset = Dataset(x=file["images"], y=file["labels"])
 
     def initialize(self) -> None:
         self.model = {"weights": np.zeros((64, 10)), "bias": np.zeros(10)}
@@ -31,9 +31,9 @@ class DigitsAggregator(TopAggregator):
         pass
 
     def evaluate(self) -> None:
-        for images, labels in self.dataset.dataloader:
-            best = (images @ self.model["weights"] + self.model["bias"]).argmax(axis=1)
-            self.update_metrics({"test-accuracy": float((best == labels).mean())})
+        images, labels = self.dataset.get()
+        best = (images @ self.model["weights"] + self.model["bias"]).argmax(axis=1)
+        self.update_metrics({"test-accuracy": float((best == labels).mean())})
 
 
 if __name__ == "__main__":

@@ -81,8 +81,10 @@ class Link:
 
     def send(self, channel: str, source: End, targets: list[End], payload: Payload) -> None:
         """Queue one message to some of the peer's ends."""
-        head = Head(MESSAGE, channel, source, targets, payload.header)
-        head.parts, head.fresh, inline, fds = [], [], [], []
+        head = Head(MESSAGE, channel, source, targets, bytes(payload.header))
+        head.parts, head.fresh = [], []
+        inline: list[Bytes] = []
+        fds: list[int] = []
         for buffer in payload.buffers:
             flat = np.frombuffer(buffer, np.uint8) if not isinstance(buffer, np.ndarray) else buffer
             flat = flat.reshape(-1).view(np.uint8)
@@ -115,7 +117,9 @@ class Link:
         while self._out:
             view, fds = self._out[0]
             try:
-                rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack(f"{len(fds)}i", *fds))] if fds else []
+                rights = (
+                    [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack(f"{len(fds)}i", *fds))] if fds else []
+                )
                 n = self.sock.sendmsg([view], rights)
             except BlockingIOError:
                 return
@@ -176,7 +180,7 @@ class Link:
         lengths = _LENGTHS.pack(len(encoded), sum(part.nbytes for part in inline))
         if fds:
             self._seal()
-            self._out.append((memoryview(b"".join((lengths, encoded, *inline))), fds))
+            self._out.append((memoryview(b"".join((lengths, encoded, *(part.data for part in inline)))), fds))
             return
         self._tail += lengths
         self._tail += encoded
@@ -195,7 +199,9 @@ class Link:
         while have - at >= _LENGTHS.size:
             head_bytes, body_bytes = _LENGTHS.unpack_from(whole, at)
             if head_bytes > _MOST_HEAD or body_bytes > _MOST_BODY:
-                raise DecodeError(f"a frame of {head_bytes} + {body_bytes} bytes is larger than any that is sent")
+                raise DecodeError(
+                    f"a frame of {head_bytes} + {body_bytes} bytes is larger than any that is sent"
+                )
             body = at + _LENGTHS.size + head_bytes
             if have < body + body_bytes:
                 break

@@ -58,7 +58,7 @@ class Channel:
         self.sent_bytes = 0
         self.received = 0
 
-    # -- identity -----------------------------------------------------------------------------------------------------
+    # -- identity ------------------------------------------------------------------
 
     def name(self) -> str:
         """The channel's name in the TAG."""
@@ -84,7 +84,7 @@ class Channel:
         """This worker's own id, as its peers see it."""
         return self._seat.end
 
-    # -- peers --------------------------------------------------------------------------------------------------------
+    # -- peers ------------------------------------------------------------------
 
     def ends(self, state: str | None = None) -> list[str]:
         """The peers that the selector chooses, in a fixed order.
@@ -127,9 +127,11 @@ class Channel:
         """
         if not self.empty():
             return False
-        return not self._wait(lambda: not self.empty(), lambda: f"somebody to join as {self._other_role}", timeout)
+        return not self._wait(
+            lambda: not self.empty(), lambda: f"somebody to join as {self._other_role}", timeout
+        )
 
-    # -- values, for programs -------------------------------------------------------------------------------------------
+    # -- values, for programs ------------------------------------------------------------------
 
     def send(self, end: str, value: object) -> bool:
         """Send a plain value to a peer.
@@ -204,7 +206,7 @@ class Channel:
         """Whether nothing waits to be sent to a peer; always so, because the backend takes it at once."""
         return True
 
-    # -- messages, for the engine ---------------------------------------------------------------------------------------
+    # -- messages, for the engine ------------------------------------------------------------------
 
     def post(self, ends: Sequence[str], message: Message) -> None:
         """Send one message to some peers. The message is shared: it must not be changed."""
@@ -231,7 +233,7 @@ class Channel:
             box = self._inbox[source] = deque()
         box.append((self._arrived, time.time(), message))
 
-    # -- properties -----------------------------------------------------------------------------------------------------
+    # -- properties ------------------------------------------------------------------
 
     def set_property(self, key: str, value: object) -> None:
         """Remember something about the channel; selectors see it."""
@@ -245,7 +247,7 @@ class Channel:
         """What is remembered about a peer; None if nothing is."""
         return self._end_properties.get(end, {}).get(key)
 
-    # -- inside -----------------------------------------------------------------------------------------------------------
+    # -- inside ------------------------------------------------------------------
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Call `changed()` when a peer joins or leaves."""

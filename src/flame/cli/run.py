@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 from flame.errors import ConfigError, FlameError, WorkerFailed
+from flame.lab.result import Result
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -20,9 +21,13 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Run a job on this machine: its TAG, settings and programs are in DIR. "
         "Writes a run directory with a report, the metrics and the final model.",
     )
-    parser.add_argument("dir", type=Path, metavar="DIR", help="the job: schema.json, job.json, …, a folder per role")
+    parser.add_argument(
+        "dir", type=Path, metavar="DIR", help="the job: schema.json, job.json, …, a folder per role"
+    )
     parser.add_argument("--hosts", type=_positive, metavar="N", help="processes (default: one per core)")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of all random numbers (default: 0)")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="seed of all random numbers (default: 0)"
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="run directory (default: runs/<job>-<time>)")
     parser.add_argument(
         "--set",
@@ -54,7 +59,10 @@ def run(arguments: argparse.Namespace) -> int:
     except WorkerFailed as failure:
         screen.clear()
         print(failure.traceback.rstrip(), file=sys.stderr)
-        print(f"flame: worker {failure.worker} (role {failure.role}) failed; nothing is left running", file=sys.stderr)
+        print(
+            f"flame: worker {failure.worker} (role {failure.role}) failed; nothing is left running",
+            file=sys.stderr,
+        )
         return 1
     except KeyboardInterrupt:
         screen.clear()
@@ -64,8 +72,25 @@ def run(arguments: argparse.Namespace) -> int:
         screen.clear()
         raise
     screen.clear()
-    print(result.summary())
+    print(_told(result))
     return 0
+
+
+def _told(result: Result) -> str:
+    """What a person wants to know when a run is over."""
+    names = sorted({name for record in result.metrics for name in record.values})
+    ends = [f"  {name:<24} {result.final(name):.4g}" for name in names]
+    report = result.dir / "report.html"
+    lines = [repr(result).partition(": ")[2].rstrip(")") or "completed"]
+    lines += ends
+    model = result.dir / "model.safetensors"
+    lines += [f"report  {_near(report)}", *([f"model   {_near(model)}"] if model.is_file() else [])]
+    return "\n".join(lines)
+
+
+def _near(path: Path) -> str:
+    """A path as one would type it from here."""
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 class Screen:

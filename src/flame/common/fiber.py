@@ -173,7 +173,9 @@ class Hub:
     def _stuck(self) -> None:
         """Without anything outside, fibers that all wait without a deadline wait for ever."""
         if self._parked and all(fiber.deadline is None for fiber in self._parked):
-            raise RuntimeError("deadlock: " + "; ".join(f"{who} waits for {what}" for who, what in self.waits()))
+            raise RuntimeError(
+                "deadlock: " + "; ".join(f"{who} waits for {what}" for who, what in self.waits())
+            )
 
     def _wait_alone(self, condition: Condition, deadline: float | None) -> bool:
         while not condition():

@@ -176,7 +176,7 @@ def _rows(top: Path) -> tuple[dict[str, Any], dict[str, Any], Path | None]:
     rows = _object(model) if model else {}
     # Some clients write the key as a server that ignores case would still take it.
     if "hyperParameters" in rows:
-        rows["hyperparameters"] = {**rows.pop("hyperParameters"), **rows.get("hyperparameters", {})}
+        rows.setdefault("hyperparameters", rows.pop("hyperParameters"))
     return job, rows, spec
 
 

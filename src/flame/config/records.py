@@ -19,7 +19,7 @@ from msgspec import Struct, field
 from msgspec.structs import force_setattr
 
 from flame.errors import ConfigError
-from flame.extend import names
+from flame.extend import BUILT_IN, names
 
 GROUPBY_DEFAULT_GROUP = "default"
 GROUP_ASSOCIATION_SEPARATOR = "/"
@@ -88,8 +88,8 @@ def known_sort(kind: str, known: type[StrEnum], sort: str) -> str:
     """
     if sort in known.__members__.values():
         return known(sort)
-    registered = names(kind)
-    if sort in registered:
+    # Asking for every plug-in reads the metadata of all that is installed, so what is built in is asked first.
+    if (kind, sort) in BUILT_IN or sort in (registered := names(kind)):
         return sort
     there = sorted({*map(str, known), *registered})
     raise ValueError(f"no {kind} named {sort!r}; there are: {', '.join(there)}")
@@ -218,6 +218,7 @@ class Hyperparameters:
             record = msgspec.convert(known, _Known, strict=False)
         except msgspec.ValidationError as error:
             reason, _, path = str(error).partition(" - at `$.")
+            reason = reason[0].lower() + reason[1:]
             raise ConfigError(f"hyperparameters.{path.rstrip('`')}", reason) from None
         self.__dict__.update({own: getattr(record, own) for own in JSON_NAMES}, **values)
 

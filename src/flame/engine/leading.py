@@ -57,7 +57,9 @@ class Leading:
             assert end is not None  # a gate that is not met has somebody to wait for
             message = channel.take(end)
             if message is None:
-                logger.warning("a peer has gone and is not waited for", extra={"end": end, "round": round_.number})
+                logger.warning(
+                    "a peer has gone and is not waited for", extra={"end": end, "round": round_.number}
+                )
                 round_.lost(end)
             elif isinstance(message, Update):
                 self._offer(end, message)
@@ -82,4 +84,6 @@ class Leading:
             assert update.weights is not None  # FOLDED says so
             self._fold.add(update.weights, update.samples)
         elif verdict in (Verdict.STALE, Verdict.UNASKED):
-            logger.info("an update is passed over", extra={"end": end, "verdict": verdict.value, "of": update.round})
+            logger.info(
+                "an update is passed over", extra={"end": end, "verdict": verdict.value, "of": update.round}
+            )

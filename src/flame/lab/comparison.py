@@ -10,7 +10,6 @@ from flame.lab import curves, history, page, summary
 from flame.lab.curves import Chart, Series
 from flame.lab.history import History
 from flame.lab.page import Cell, quantity
-from flame.lab.settings import flat
 from flame.lab.theme import NOTHING, escape, plural, seconds, size
 
 _MAX_CHARTS = 12
@@ -50,7 +49,7 @@ def labels(runs: Sequence[History]) -> list[str]:
     names = [run.name for run in runs]
     if len(set(names)) == len(names):
         return names
-    tables = [flat(run.facts.get("settings")) for run in runs]
+    tables = [run.settings for run in runs]
     differing = [
         key for key in dict.fromkeys(k for t in tables for k in t) if len({t.get(key) for t in tables}) > 1
     ]
@@ -110,7 +109,7 @@ def _subject(runs: Sequence[History]) -> str:
 
 
 def _differences(named: Mapping[str, History]) -> str:
-    tables = {label: flat(run.facts.get("settings")) for label, run in named.items()}
+    tables = {label: run.settings for label, run in named.items()}
     keys = dict.fromkeys(key for table in tables.values() for key in table)
     differing = [key for key in keys if len({table.get(key) for table in tables.values()}) > 1][:8]
     if not differing:

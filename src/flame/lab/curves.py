@@ -79,15 +79,17 @@ def draw(chart: Chart, *, width: int = 560, height: int = 300) -> str:
 
 def document(charts: Sequence[Chart], *, width: int = 560, height: int = 300) -> str:
     """Charts one below the other as an SVG document that stands alone, in its reader's light or dark."""
-    total = max(1, len(charts)) * height
+    margin = 18
+    pitch = height + margin
+    wide, tall = width + 2 * margin, max(1, len(charts)) * pitch + margin
     parts = (
-        f'<g transform="translate(0 {at * height})">{_body(chart, width, height)}</g>'
+        f'<g transform="translate({margin} {margin + at * pitch})">{_body(chart, width, height)}</g>'
         for at, chart in enumerate(charts)
     )
     return (
-        f'<svg class="flame chart" viewBox="0 0 {width} {total}" width="{width}" height="{total}" '
+        f'<svg class="flame" viewBox="0 0 {wide} {tall}" width="{wide}" height="{tall}" '
         f'xmlns="http://www.w3.org/2000/svg"><style>{VARIABLES}{STYLE}</style>'
-        f'<rect width="100%" height="100%" fill="var(--page)"/>{"".join(parts)}</svg>'
+        f'<rect width="100%" height="100%" fill="var(--page)"/><g class="chart">{"".join(parts)}</g></svg>'
     )
 
 

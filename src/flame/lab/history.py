@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from flame.errors import ConfigError
+from flame.lab.settings import flat
 
 Curve = list[tuple[int, float]]
 
@@ -62,6 +63,7 @@ class RoundRow(NamedTuple):
     asked: int
     folded: int
     bytes: int
+    worker: str
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class History:
     Attributes:
         path: the run directory.
         facts: `run.json` as it is.
+        settings: the first worker's resolved ones under what the user changed, as `a.b.c` → text.
         records: one per worker and round that measured something.
         sites: the roles that hold data.
         upper: the other roles, the one farthest from the data first.
@@ -78,6 +81,7 @@ class History:
 
     path: Path
     facts: Mapping[str, Any]
+    settings: Mapping[str, str]
     records: Sequence[Record]
     spans: Sequence[Span]
     totals: Sequence[Total]
@@ -98,6 +102,17 @@ class History:
     def fact(self, key: str) -> float:
         """A number of `run.json`, NaN when it has none."""
         return _number(self.facts.get(key), math.nan)
+
+    @cached_property
+    def top_rounds(self) -> list[RoundRow]:
+        """The rounds of the role farthest from the data, in order: those of the whole federation."""
+        spans = {span.worker: span.role for span in self.spans}
+        by_role: dict[str, list[RoundRow]] = {}
+        for row in self.rounds:
+            role = spans.get(row.worker) or self.role_of.get(row.worker) or row.worker.rpartition("/")[0]
+            by_role.setdefault(role, []).append(row)
+        top = next((role for role in self.upper if role in by_role), next(iter(by_role), ""))
+        return sorted(by_role.get(top, []), key=lambda row: (row.round, row.start))
 
     @cached_property
     def names(self) -> list[str]:
@@ -140,6 +155,7 @@ def read(directory: Path) -> History:
     return History(
         path=directory,
         facts=facts,
+        settings=_config(directory / "configs.jsonl") | flat(facts.get("settings")),
         records=records,
         spans=[_span(row) for row in _rows(timeline, "spans")],
         totals=[
@@ -178,6 +194,21 @@ def _load(path: Path) -> dict[str, Any]:
     return value
 
 
+def _config(path: Path) -> dict[str, str]:
+    """What the first resolved config says about the algorithm, as `a.b.c` → text."""
+    if not path.is_file():
+        return {}
+    with path.open(encoding="utf-8") as lines:
+        first = lines.readline()
+    try:
+        config = json.loads(first or "{}")
+        return flat(
+            {key: config[key] for key in ("hyperparameters", "optimizer", "selector") if config.get(key)}
+        )
+    except (ValueError, AttributeError) as fault:
+        raise ConfigError(str(path), f"is damaged: {fault}", "run the federation again") from fault
+
+
 def _rows(table: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
     rows = table.get(key)
     return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
@@ -190,7 +221,8 @@ def _number(value: object, default: float) -> float:
 
 
 def _text(row: Mapping[str, Any], key: str) -> str:
-    return str(row.get(key) or "")
+    value = row.get(key)
+    return "" if value is None else str(value)
 
 
 def _whole(row: Mapping[str, Any], key: str) -> int:
@@ -221,7 +253,8 @@ def _span(row: Mapping[str, Any]) -> Span:
 
 def _round(row: Mapping[str, Any]) -> RoundRow:
     at, asked, folded, sent = (_whole(row, key) for key in ("round", "asked", "folded", "bytes"))
-    return RoundRow(at, _clock(row, "start"), _clock(row, "seconds"), asked, folded, sent)
+    worker = _text(row, "worker")
+    return RoundRow(at, _clock(row, "start"), _clock(row, "seconds"), asked, folded, sent, worker)
 
 
 def _ranks(tag: Mapping[str, Any], records: Iterable[Record]) -> tuple[frozenset[str], list[str]]:

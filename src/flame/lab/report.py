@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from flame.lab.comparison import compare as compare
 from flame.lab.drawing import drawing
 from flame.lab.history import Curve, History
 from flame.lab.page import Cell, quantity
-from flame.lab.settings import flat
 from flame.lab.theme import NOTHING, escape, number, plural, seconds, size
 
 _MAX_CHARTS = 12
@@ -75,7 +74,8 @@ def _failure(run: History) -> str:
         return ""
     text = str(error.get("traceback") or "").strip()
     last = text.splitlines()[-1] if text else "no traceback was kept"
-    who = f"{error.get('worker') or 'a worker'} (role {error.get('role') or 'unknown'}) raised"
+    worker, role = error.get("worker"), error.get("role")
+    who = f"{worker} (role {role or 'unknown'}) raised" if worker else "The run stopped:"
     if len(text) > 20_000:
         text = f"{text[:4_000]}\n…\n{text[-16_000:]}"
     trace = f"<pre>{escape(text)}</pre>" if text else ""
@@ -89,9 +89,11 @@ def _headline(run: History) -> str:
         remark = f"best {number(top.best)} in round {top.round}" if top.best is not None else "never finite"
         items.append((top.name, number(top.final), remark))
     rounds = run.fact("rounds")
-    per_round = [row.seconds for row in run.rounds]
-    middle = f"{seconds(statistics.median(per_round))} each (median)" if per_round else ""
-    items.append(("rounds", number(rounds) if math.isfinite(rounds) else NOTHING, middle))
+    per_round = [row.seconds for row in run.top_rounds]
+    remark = f"{seconds(statistics.median(per_round))} each (median)" if per_round else ""
+    if run.fact("rounds_asked") > rounds:
+        remark = f"of {number(run.fact('rounds_asked'))} asked"
+    items.append(("rounds", number(rounds) if math.isfinite(rounds) else NOTHING, remark))
     roles = run.facts.get("roles")
     kinds = roles if isinstance(roles, dict) else {}
     workers = run.fact("workers")
@@ -104,6 +106,12 @@ def _headline(run: History) -> str:
     messages = run.fact("messages")
     remark = f"in {int(messages):,} messages" if math.isfinite(messages) else ""
     items.append(("sent", size(run.fact("bytes_sent")), remark))
+    peaks = run.facts.get("peak_bytes")
+    if isinstance(peaks, dict) and peaks:
+        each = [float(peak) for peak in peaks.values()]
+        items.append(
+            ("peak memory", size(sum(each)), f"largest host {size(max(each))}" if len(each) > 1 else "")
+        )
     return page.tiles(items)
 
 
@@ -135,15 +143,16 @@ def _time(run: History) -> str:
         return ""
     colours = timeline.hues(run.totals, run.spans)
     parts = []
-    rows, bars = timeline.lanes(run.spans, [*run.upper, *sorted(run.sites)])
+    starts = timeline.starts(run)
+    rows, bars = timeline.lanes(run.spans, [*run.upper, *sorted(run.sites)], list(starts))
     if bars:
         workers = run.fact("workers")
         known = len({span.worker for span in run.spans})
         text = timeline.caption(rows, bars, max(known, int(workers) if math.isfinite(workers) else 0))
         parts.append(f'<p class="mute small">{escape(text)}</p>')
-        parts.append(timeline.legend(_seen(colours, (bar.alias for bar in bars)), colours))
-        parts.append(f'<div class="wide-art">{timeline.gantt(rows, bars, colours)}</div>')
-    parts.append(_stacks(run, colours))
+        parts.append(timeline.legend({bar.alias for bar in bars}, colours))
+        parts.append(f'<div class="wide-art">{timeline.gantt(rows, bars, colours, starts)}</div>')
+    parts.append(_stacks(run, colours, starts))
     if run.totals:
         parts.append(f'<h3 style="margin-top:34px">All tasklets</h3>{_totals(run, colours)}')
     if run.rounds:
@@ -151,16 +160,10 @@ def _time(run: History) -> str:
     return "".join(parts)
 
 
-def _seen(colours: Mapping[str, str], aliases: Iterable[str]) -> list[str]:
-    """The aliases in the order of their cost, at most twelve."""
-    present = set(aliases)
-    return [alias for alias in colours if alias in present][:12]
-
-
-def _stacks(run: History, colours: Mapping[str, str]) -> str:
+def _stacks(run: History, colours: Mapping[str, str], rounds: Container[int]) -> str:
     drawn = []
     for role in [*run.upper, *sorted(run.sites)][:4]:
-        mine = [span for span in run.spans if span.role == role and span.round > 0]
+        mine = [span for span in run.spans if span.role == role and span.round in rounds]
         if len({span.round for span in mine}) > 1:
             drawn.append(timeline.stack(role, mine, colours))
     if not drawn:
@@ -253,9 +256,9 @@ def _repeat(run: History) -> str:
     if command := run.facts.get("command"):
         text = command if isinstance(command, str) else " ".join(str(word) for word in command)
         parts.append(f'<pre style="user-select:all">{escape(text)}</pre>')
-    settings = flat(run.facts.get("settings"))
-    if settings:
-        rows = [(Cell(key), Cell(theme.shorten(value, 300))) for key, value in list(settings.items())[:200]]
+    if run.settings:
+        settings = list(run.settings.items())[:200]
+        rows = [(Cell(key), Cell(theme.shorten(value, 300))) for key, value in settings]
         parts.append(
             f'<div style="max-width:680px;margin-top:16px">{page.table(("setting", "value"), rows)}</div>'
         )

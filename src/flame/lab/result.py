@@ -42,13 +42,9 @@ class Plot:
         return curves.document(self.charts)
 
     def _repr_html_(self) -> str:
-        return _frame(f'<div style="display:flex;flex-wrap:wrap;gap:32px">{self._boxes()}</div>')
-
-    def _boxes(self) -> str:
-        boxes = (
-            f'<div style="flex:1 1 420px;max-width:640px">{curves.draw(chart)}</div>' for chart in self.charts
-        )
-        return "".join(boxes)
+        columns = "display:grid;gap:32px;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr))"
+        boxes = (f'<div style="max-width:640px">{curves.draw(chart)}</div>' for chart in self.charts)
+        return _frame(f'<div style="{columns}">{"".join(boxes)}</div>')
 
     def __repr__(self) -> str:
         return f"Plot({', '.join(chart.title for chart in self.charts)})"

@@ -77,19 +77,28 @@ def run(
     if rounds is not None:
         changes["hyperparameters.rounds"] = str(rounds)
     given = dict(roles)
-    given |= {name: cls for name, cls in (("trainer", trainer), ("aggregator", aggregator)) if cls is not None}
+    given |= {
+        name: cls for name, cls in (("trainer", trainer), ("aggregator", aggregator)) if cls is not None
+    }
     options = Options(hosts, seed, Path(out) if out is not None else None, changes)
     if job is not None:
         if data or model or train:
             raise ConfigError("flame.run", "takes a directory or data and functions, not both")
-        return run_files(read_job(job, overrides=changes, needs_code=not given), options, programs=given or None, watch=watch)
+        return run_files(
+            read_job(job, overrides=changes, needs_code=not given),
+            options,
+            programs=given or None,
+            watch=watch,
+        )
     if model is not None:
         if train is None:
             raise ConfigError("flame.run", "model= without train=", "give train=function(model, data)")
         given = {**functions.programs(model, train, evaluate), **given}
     files = _files(_tag(tag), data, settings, changes)
     programs = {role.name: given.get(role.name) for role in files.tag.roles}
-    found = {name: cls or MiddleAggregator for name, cls in programs.items() if cls or name.startswith("middle")}
+    found = {
+        name: cls or MiddleAggregator for name, cls in programs.items() if cls or name.startswith("middle")
+    }
     missing = [name for name in programs if name not in found]
     if missing:
         raise ConfigError("flame.run", f"no class for role {', '.join(missing)}", "give roles={name: class}")
@@ -133,4 +142,12 @@ def _files(tag: Tag, data: Any, settings: Mapping[str, Any], changes: Mapping[st
         numbered[group] = [(f"item:{at + number}", "default") for number in range(len(items))]
         at += len(items)
     job = job_spec("federation", settings, changes)
-    return JobFiles(folder=Path(), tag_path=Path("<python>"), tag=tag, job=job, data={consumers[0].name: numbered}, datasets=(), code={})
+    return JobFiles(
+        folder=Path(),
+        tag_path=Path("<python>"),
+        tag=tag,
+        job=job,
+        data={consumers[0].name: numbered},
+        datasets=(),
+        code={},
+    )

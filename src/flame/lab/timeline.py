@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 
 from flame.lab import theme
 from flame.lab.curves import ticks
-from flame.lab.history import Span, Total
+from flame.lab.history import History, Span, Total
 from flame.lab.theme import escape, plural, shorten
 
 STYLE = """\
@@ -18,8 +19,9 @@ _KNOWN = {"train": 0, "aggregate": 1, "upload": 2, "evaluate": 3, "distribute": 
 """Tasklets that nearly every role has keep their colour from report to report."""
 
 _WAITS = ("fetch",)  # mostly spent on waiting: drawn in grey
+_OTHER = "var(--faint)"  # for tasklets beyond the palette
 _MAX_ROWS, _MAX_BARS, _MAX_ROUNDS = 14, 2500, 3
-_WIDTH, _LEFT, _ROW = 1120.0, 150.0, 22.0
+_WIDTH, _LEFT, _ROW = 1120.0, 178.0, 22.0
 
 
 def hues(totals: Sequence[Total], spans: Sequence[Span]) -> dict[str, str]:
@@ -37,24 +39,36 @@ def hues(totals: Sequence[Total], spans: Sequence[Span]) -> dict[str, str]:
     found: dict[str, str] = {}
     for alias in sorted(cost, key=lambda alias: -cost[alias]):
         at = -1 if alias in _WAITS else _KNOWN[alias] if alias in _KNOWN else next(free, -2)
-        found[alias] = f"var(--c{at})" if at >= 0 else "var(--site)" if at == -1 else "var(--rule)"
+        found[alias] = f"var(--c{at})" if at >= 0 else "var(--site)" if at == -1 else _OTHER
     return found
 
 
-def legend(aliases: Sequence[str], colours: Mapping[str, str]) -> str:
-    """The tasklets with their colours, as a row of HTML."""
-    items = (
-        f'<span><i style="background:{colours[alias]}"></i>{escape(shorten(alias, 30))}</span>'
-        for alias in aliases
+def legend(aliases: Collection[str], colours: Mapping[str, str]) -> str:
+    """The tasklets with their colours, the costly ones first, as a row of HTML."""
+    items = [(colours[alias], alias) for alias in colours if alias in aliases and colours[alias] != _OTHER]
+    if any(colours.get(alias, _OTHER) == _OTHER for alias in aliases):
+        items.append((_OTHER, "other"))
+    spans = (
+        f'<span><i style="background:{hue}"></i>{escape(shorten(name, 30))}</span>' for hue, name in items
     )
-    return f'<p class="legend">{"".join(items)}</p>'
+    return f'<p class="legend">{"".join(spans)}</p>'
 
 
-def lanes(spans: Sequence[Span], roles: Sequence[str]) -> tuple[list[str], list[Span]]:
-    """The workers that a drawing has room for, upper roles first, and their spans in the first rounds."""
+def starts(run: History) -> dict[int, float]:
+    """When each round began: as the top aggregator saw it, else when a worker first did something in it."""
+    found: dict[int, float] = {}
+    for row in (*run.top_rounds, *(() if run.top_rounds else run.spans)):
+        if row.round > 0:
+            found[row.round] = min(found.get(row.round, math.inf), row.start)
+    return dict(sorted(found.items()))
+
+
+def lanes(spans: Sequence[Span], roles: Sequence[str], rounds: Sequence[int]) -> tuple[list[str], list[Span]]:
+    """The workers that a drawing has room for, by role and host, and their spans in the first of the rounds."""
     members: dict[str, dict[str, None]] = {role: {} for role in roles}
     for span in spans:
         members.setdefault(span.role, {})[span.worker] = None
+    host = {span.worker: span.host for span in spans}
     present = {role: list(workers) for role, workers in members.items() if workers}
     share = max(2, _MAX_ROWS // max(1, len(present)))
     spare = _MAX_ROWS - sum(min(share, len(workers)) for workers in present.values())
@@ -62,29 +76,39 @@ def lanes(spans: Sequence[Span], roles: Sequence[str]) -> tuple[list[str], list[
     for workers in present.values():
         take = min(len(workers), share + max(0, spare))
         spare -= max(0, take - share)
-        rows += [workers[at * len(workers) // take] for at in range(take)]
+        some = (workers[at * len(workers) // take] for at in range(take))
+        rows += sorted(some, key=lambda name: (_natural(host[name]), _natural(name)))
     rows, keep = rows[:_MAX_ROWS], set(rows[:_MAX_ROWS])
-    first = sorted({span.round for span in spans if span.round > 0})[:_MAX_ROUNDS]
-    last = first[-1] if first else 0
+    last = max(rounds[:_MAX_ROUNDS], default=0)
     chosen = sorted((s for s in spans if s.worker in keep and s.round <= last), key=lambda s: s.start)
     return rows, chosen[:_MAX_BARS]
 
 
-def gantt(rows: Sequence[str], spans: Sequence[Span], colours: Mapping[str, str]) -> str:
+def _natural(name: str) -> list[tuple[int, str]]:
+    """A key that puts `trainer/2` before `trainer/10`."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def gantt(
+    rows: Sequence[str], spans: Sequence[Span], colours: Mapping[str, str], starts: Mapping[int, float]
+) -> str:
     """One lane per worker, one bar per tasklet; lines where rounds begin."""
     begin = min(span.start for span in spans)
     end = max(span.start + span.seconds for span in spans)
     marks = [mark for mark in ticks(begin, max(end, begin + 1e-6), 8) if begin <= mark <= end]
     across = (_WIDTH - _LEFT - 10) / max(end - begin, 1e-6)
     height = 24 + _ROW * len(rows) + 30
-    parts = [_lane(at, name, spans) for at, name in enumerate(rows)]
+    host = {span.worker: span.host for span in spans}
+    parts = [_lane(at, name, host.get(name, "")) for at, name in enumerate(rows)]
+    parts += [_host(at, host.get(name, "")) for at, name in enumerate(rows) if _turns(rows, at, host)]
     for mark in marks:
         x = _LEFT + (mark - begin) * across
         parts.append(f'<path class="grid" d="M{x:.1f} 20V{height - 28:.1f}"/>')
         parts.append(
             f'<text x="{x:.1f}" y="{height - 12:.1f}" text-anchor="middle">{_mark(mark, marks)}</text>'
         )
-    parts.append(_round_marks(spans, begin, across, height))
+    shown = {number: start for number, start in starts.items() if begin <= start < end}
+    parts += [_begin(number, _LEFT + (start - begin) * across, height) for number, start in shown.items()]
     top = {name: 26 + _ROW * at for at, name in enumerate(rows)}
     # Short bars last, so that long ones do not hide them.
     for span in sorted(spans, key=lambda s: -s.seconds):
@@ -92,7 +116,7 @@ def gantt(rows: Sequence[str], spans: Sequence[Span], colours: Mapping[str, str]
         title = f"{span.worker}, round {span.round}: {span.alias}, {theme.seconds(span.seconds)}"
         parts.append(
             f'<rect x="{x:.1f}" y="{top[span.worker]:.1f}" width="{wide:.1f}" height="14" rx="1.5" '
-            f'fill="{colours.get(span.alias, "var(--rule)")}"><title>{escape(title)}</title></rect>'
+            f'fill="{colours.get(span.alias, _OTHER)}"><title>{escape(title)}</title></rect>'
         )
     return _svg("Timeline of the first rounds", _WIDTH, height, "".join(parts))
 
@@ -104,27 +128,31 @@ def _mark(value: float, marks: Sequence[float]) -> str:
     return f"{value:.5g} s" if marks[-1] >= 1 else f"{value * 1000:.5g} ms"
 
 
-def _lane(at: int, name: str, spans: Sequence[Span]) -> str:
+def _turns(rows: Sequence[str], at: int, host: Mapping[str, str]) -> bool:
+    """Whether the workers of another host begin in this row, where there are several hosts."""
+    known = [host.get(name, "") for name in rows]
+    return len(set(known)) > 1 and (at == 0 or known[at] != known[at - 1])
+
+
+def _host(at: int, host: str) -> str:
+    name = f"host {host}" if host.isdecimal() else host
+    return f'<text x="0" y="{37 + _ROW * at:.1f}">{escape(shorten(name, 9))}</text>'
+
+
+def _lane(at: int, name: str, host: str) -> str:
     y = 26 + _ROW * at
-    host = next((span.host for span in spans if span.worker == name), "")
     return (
         f'<rect class="lane" x="{_LEFT}" y="{y:.1f}" width="{_WIDTH - _LEFT - 10}" height="14" rx="1.5"/>'
-        f'<text x="{_LEFT - 12}" y="{y + 11:.1f}" text-anchor="end">{escape(shorten(name, 22))}'
-        f"<title>{escape(name)} on {escape(host or 'its host')}</title></text>"
+        f'<text x="{_LEFT - 12}" y="{y + 11:.1f}" text-anchor="end">{escape(shorten(name, 17))}'
+        f"<title>{escape(name)} on host {escape(host)}</title></text>"
     )
 
 
-def _round_marks(spans: Sequence[Span], begin: float, across: float, height: float) -> str:
-    starts: dict[int, float] = {}
-    for span in spans:
-        if span.round > 0:
-            starts[span.round] = min(starts.get(span.round, math.inf), span.start)
-    parts = []
-    for number, start in sorted(starts.items()):
-        x = _LEFT + (start - begin) * across
-        parts.append(f'<path class="target" d="M{x:.1f} 6V{height - 28:.1f}"/>')
-        parts.append(f'<text class="strong" x="{x + 5:.1f}" y="14">round {number}</text>')
-    return "".join(parts)
+def _begin(number: int, x: float, height: float) -> str:
+    return (
+        f'<path class="target" d="M{x:.1f} 6V{height - 28:.1f}"/>'
+        f'<text class="strong" x="{x + 5:.1f}" y="14">round {number}</text>'
+    )
 
 
 def stack(role: str, spans: Sequence[Span], colours: Mapping[str, str]) -> str:

@@ -41,7 +41,7 @@ class Role(metaclass=ABCMeta):
     def __init__(self, config: Config) -> None:
         self.config = config
 
-    # -- what a program writes ------------------------------------------------------------------------------------------
+    # -- what a program writes ------------------------------------------------------------------
 
     def load_data(self) -> None:
         """Load the data that this worker works on; runs before `initialize`."""
@@ -59,7 +59,7 @@ class Role(metaclass=ABCMeta):
     def compose(self) -> None:
         """Chain the tasklets."""
 
-    # -- what it gets ---------------------------------------------------------------------------------------------------
+    # -- what it gets ------------------------------------------------------------------
 
     @classmethod
     def functions(cls) -> Mapping[str, Function]:
@@ -104,7 +104,9 @@ class Role(metaclass=ABCMeta):
         """
         function = self.functions().get(tag)
         if function is None:
-            raise WorkflowError(f"{type(self).__name__} has no function for tag {tag!r}; it has {self.get_func_tags()}")
+            raise WorkflowError(
+                f"{type(self).__name__} has no function for tag {tag!r}; it has {self.get_func_tags()}"
+            )
         return getattr(self, function.method)(self._channel(tag))
 
     def run(self) -> None:
@@ -116,7 +118,7 @@ class Role(metaclass=ABCMeta):
             if "cm" in vars(self):
                 self.cm.cleanup()
 
-    # -- inside -----------------------------------------------------------------------------------------------------------
+    # -- inside ------------------------------------------------------------------
 
     @property
     def _surroundings(self) -> Surroundings:
@@ -156,4 +158,6 @@ def _refuse_what_is_missing(config: Config) -> None:
     """
     for setting, chosen in (("privacy", config.privacy.sort), ("datasampler", config.datasampler.sort)):
         if str(chosen) != "default":
-            raise RecipeError(f"{setting}.sort: {chosen!s} is not available in this version; there is: default")
+            raise RecipeError(
+                f"{setting}.sort: {chosen!s} is not available in this version; there is: default"
+            )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,7 +132,9 @@ class Host:
 
     def _done(self) -> Done:
         sent, received = self.backend.traffic
-        totals = [(role, alias, int(n), seconds) for (role, alias), (n, seconds) in sorted(self.totals.items())]
+        totals = [
+            (role, alias, int(n), seconds) for (role, alias), (n, seconds) in sorted(self.totals.items())
+        ]
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         sent_bytes, messages = self.backend.sent_bytes, self.backend.sent_messages
         return Done(sent, received, sent_bytes, messages, self.spans, totals, self.never_asked, peak)
@@ -141,7 +143,18 @@ class Host:
 class _Worker:
     """One worker of a host: nothing but a row until it is needed."""
 
-    __slots__ = ("config", "early", "host", "instance", "name", "role", "round_started", "running", "turn", "urgent")
+    __slots__ = (
+        "config",
+        "early",
+        "host",
+        "instance",
+        "name",
+        "role",
+        "round_started",
+        "running",
+        "turn",
+        "urgent",
+    )
 
     def __init__(self, host: Host, config: Config, role: type[Role], urgent: bool) -> None:
         self.host = host
@@ -216,13 +229,17 @@ class _Worker:
         """The worker has a final model."""
         plan = self.host.plan
         lead = self.config.task_id == plan.lead
-        path = plan.out / "model.safetensors" if lead else plan.out / "models" / f"{_as_file(self.name)}.safetensors"
+        path = (
+            plan.out / "model.safetensors"
+            if lead
+            else plan.out / "models" / f"{_as_file(self.name)}.safetensors"
+        )
         path.parent.mkdir(parents=True, exist_ok=True)
         save(str(path))
 
     def _live(self) -> None:
         try:
-            self.instance = self.role(self.config)  # type: ignore[call-arg]  # programs take the config
+            self.instance = self.role(self.config)
             self.instance.compose()
             self.instance.composer.before = self._before
             self.instance.run()
@@ -238,6 +255,11 @@ class _Worker:
             self.turn.open = False
         else:
             self.host.streams.begin(self.turn)
+
+
+def _as_file(name: str) -> str:
+    """A worker's name as a file's: `top-aggregator/0` becomes `top-aggregator-0`."""
+    return name.replace("/", "-")
 
 
 def _nothing() -> None:

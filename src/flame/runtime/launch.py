@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import os
@@ -75,7 +76,9 @@ class Launch:
         watch: called with every report that a host sends.
     """
 
-    def __init__(self, crew: Crew, *, seed: int, out: Path, started: float, watch: Callable[[int, Report], None]) -> None:
+    def __init__(
+        self, crew: Crew, *, seed: int, out: Path, started: float, watch: Callable[[int, Report], None]
+    ) -> None:
         self._crew = crew
         self._seed = seed
         self._out = out
@@ -159,6 +162,7 @@ class Launch:
         for config, where in zip(crew.configs, crew.placement, strict=True):
             if where == number:
                 host.add(config, crew.roles[config.role], urgent=config.role not in crew.consumers)
+        gc.set_threshold(100_000, 50, 50)
         host.run()
 
     def _supervise(self) -> None:
@@ -198,7 +202,11 @@ class Launch:
     def _obituary(self, child: _Child) -> str:
         _, status = os.waitpid(child.pid, 0)
         code = os.waitstatus_to_exitcode(status)
-        how = f"was killed by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"ended with status {code}"
+        how = (
+            f"was killed by signal {-code} ({signal.Signals(-code).name})"
+            if code < 0
+            else f"ended with status {code}"
+        )
         placed = zip(self._crew.configs, self._crew.placement, strict=True)
         workers = [self._crew.names[config.task_id] for config, host in placed if host == child.number]
         some = ", ".join(workers[:5]) + (f" and {len(workers) - 5} more" if len(workers) > 5 else "")
@@ -207,16 +215,12 @@ class Launch:
     def _end_all(self) -> None:
         for child in self._children.values():
             if child.done is None:
-                try:
+                with contextlib.suppress(ProcessLookupError):
                     os.kill(child.pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
         for child in self._children.values():
             child.inbox.sock.close()
-            try:
+            with contextlib.suppress(ChildProcessError):
                 os.waitpid(child.pid, 0)
-            except ChildProcessError:
-                pass
 
 
 def seats_of(config: Config) -> list[Seat]:

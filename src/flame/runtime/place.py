@@ -35,11 +35,9 @@ def place(tag: Tag, specs: Sequence[WorkerSpec], hosts: int) -> list[int]:
         for number in others + datas:
             placed[number] = home.get(_home(specs[number]), 0)
         return placed
-    turn = 0
-    for number in others:
+    for turn, number in enumerate(others):
         placed[number] = turn % hosts
         load[turn % hosts] += 1
-        turn += 1
     for number in datas:
         host = min(range(hosts), key=load.__getitem__)
         placed[number] = host

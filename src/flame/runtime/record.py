@@ -66,7 +66,10 @@ class Record:
     @property
     def nbytes(self) -> int:
         """Bytes that workers have sent so far, as far as hosts have said."""
-        return sum((self.done.get(host) or self.progress[host]).nbytes for host in self.done.keys() | self.progress.keys())
+        return sum(
+            (self.done.get(host) or self.progress[host]).nbytes
+            for host in self.done.keys() | self.progress.keys()
+        )
 
     def prepare(self) -> None:
         """Make the directory and write what is known before anything runs."""
@@ -124,7 +127,12 @@ class Record:
 
     def _start_up(self, seconds: float) -> float:
         """From the beginning to the first order: when workers could begin to train."""
-        first = [span[4] for report in self.done.values() for span in report.spans if span[2] in ("distribute", "train")]
+        first = [
+            span[4]
+            for report in self.done.values()
+            for span in report.spans
+            if span[2] in ("distribute", "train")
+        ]
         return min(first, default=self.started + seconds) - self.started
 
     def _write_metrics(self) -> None:
@@ -134,7 +142,13 @@ class Record:
             writer.writerow(["round", "worker", "role", "name", "value", "seconds"])
             for worker, role, dataset, number, at, values in self.rows:
                 seconds = round(at - self.started, 4)
-                record = {"round": number, "worker": worker, "role": role, "dataset": dataset, "seconds": seconds}
+                record = {
+                    "round": number,
+                    "worker": worker,
+                    "role": role,
+                    "dataset": dataset,
+                    "seconds": seconds,
+                }
                 records.append({**record, "values": values})
                 for name, value in values.items():
                     writer.writerow([number, worker, role, name, value, seconds])

@@ -79,7 +79,9 @@ def execute(
     if prepared is not None:
         prepared(record.out)
     _warm_up(programs.values())
-    launch = Launch(record.crew, seed=options.seed, out=record.out, started=started, watch=_watched(record, watch))
+    launch = Launch(
+        record.crew, seed=options.seed, out=record.out, started=started, watch=_watched(record, watch)
+    )
     error: Exception | None = None
     try:
         launch.run()
@@ -109,10 +111,14 @@ def _watched(record: Record, watch: Watch | None) -> Callable[[int, Report], Non
     return take
 
 
-def _recorded(files: JobFiles, options: Options, programs: Mapping[str, type[Role]], started: float) -> Record:
+def _recorded(
+    files: JobFiles, options: Options, programs: Mapping[str, type[Role]], started: float
+) -> Record:
     specs = expand(files.tag, files.data, job_id=files.job.id)
     if not specs:
-        raise ConfigError("dataSpec", "the TAG expands to no workers", "list a dataset for each worker with data")
+        raise ConfigError(
+            "dataSpec", "the TAG expands to no workers", "list a dataset for each worker with data"
+        )
     job = replace(files.job, seed=options.seed)
     workers = list(configs(files.tag, job, specs))
     hosts = options.hosts or os.cpu_count() or 1

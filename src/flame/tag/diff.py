@@ -81,7 +81,7 @@ def _facts(tag: Tag) -> dict[str, Any]:
                 "isDataConsumer": role.is_data_consumer,
                 "replica": role.replica,
                 "associations": dict.fromkeys(
-                    json.dumps(dict(sorted(one.items())), ensure_ascii=False)
+                    " ".join(f"{channel}={group}" for channel, group in sorted(one.items()))
                     for one in role.group_association
                 ),
             }

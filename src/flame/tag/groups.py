@@ -36,7 +36,7 @@ def bad_group_by(facts: Facts) -> Iterator[Problem]:
 
 def unknown_channel(facts: Facts) -> Iterator[Problem]:
     """An association names channels that its role is on."""
-    for i, role in facts.roles("groupAssociation") if facts.can_name("channels") else ():
+    for i, role in facts.roles("name", "groupAssociation") if facts.can_name("channels") else ():
         mine = [channel.name for channel in facts.tag.channels_of(role.name)]
         readable = all(facts.is_whole("channels", k, "pair") for k in range(len(facts.tag.channels)))
         for j, association in enumerate(role.group_association if readable else ()):
@@ -120,9 +120,10 @@ def one_sided_group(facts: Facts) -> Iterator[Problem]:
 def _populated(facts: Facts, role: Role, channel: Channel) -> dict[str, None]:
     """The groups of a channel in which a role has workers, as far as is known, in order."""
     rows = list(role.group_association)
-    if role.is_data_consumer and facts.data and role.name in facts.data:
+    if role.is_data_consumer and facts.data is not None:
         known = role.associations_by_group()
-        rows = [known[group] for group, some in facts.data[role.name].items() if some and group in known]
+        listed = facts.data.get(role.name, {})
+        rows = [known[group] for group, some in listed.items() if some and group in known]
     exist = set(channel.groups)
     named = (row.get(channel.name, DEFAULT_GROUP) for row in rows)
     return dict.fromkeys(group if group in exist else DEFAULT_GROUP for group in named)

@@ -243,13 +243,11 @@ def foreign_tags(facts: Facts) -> Iterator[Problem]:
 def no_tags(facts: Facts) -> Iterator[Problem]:
     """`funcTags` says for both roles of the pair what they do; an empty list is an answer."""
     for i, channel in facts.channels("pair", "funcTags"):
-        for name in dict.fromkeys(channel.pair):
-            if name not in channel.func_tags:
-                yield (
-                    at("channels", i, "funcTags"),
-                    f"nothing is said of role {name!r}",
-                    f'add "{name}": [functions]',
-                )
+        silent = [name for name in dict.fromkeys(channel.pair) if name not in channel.func_tags]
+        if silent:
+            reason = f"nothing is said of role {' and '.join(map(repr, silent))}"
+            fix = ", ".join(f'"{name}": [functions]' for name in silent)
+            yield at("channels", i, "funcTags"), reason, f"add {fix}"
 
 
 def repeated_tag(facts: Facts) -> Iterator[Problem]:
@@ -306,7 +304,7 @@ def _partner(facts: Facts, channel: Channel, role: str, action: Action) -> tuple
 def deadlock(facts: Facts) -> Iterator[Problem]:
     """Run together, the programs of all roles never reach a state in which one of them can never go on."""
     whole = len(list(facts.channels("pair", "funcTags"))) == len(facts.tag.channels)
-    if not whole or any(True for _ in no_partner(facts)) or any(True for _ in repeated_tag(facts)):
+    if not whole or not facts.can_name("roles") or [*no_partner(facts), *repeated_tag(facts)]:
         return
     stuck = protocol.blocked(facts.tag, facts.actions)
     waits = [

@@ -161,7 +161,7 @@ class _Run:
 
     def __init__(self, tag: Tag, actions: Mapping[str, Action]) -> None:
         self._tag, self._actions = tag, actions
-        names = [role.name for role in tag.roles]
+        names = dict.fromkeys([*(role.name for role in tag.roles), *(name for c in tag.channels for name in c.pair)])
         self._programs = {name: list(self._moves(program(tag, name))) for name in names}
         self._limit = 1 + sum(len(moves) for moves in self._programs.values())
         self._at = {name: 0 for name, moves in self._programs.items() if moves}

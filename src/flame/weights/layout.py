@@ -283,7 +283,7 @@ def _check(tensors: Sequence[tuple[str, np.dtype[Any], Sequence[int]]]) -> None:
     if len(tensors) > MOST_TENSORS or len({name for name, _, _ in tensors}) != len(tensors):
         raise WeightsError(f"a layout holds at most {MOST_TENSORS} tensors, each with its own name")
     for name, dtype, shape in tensors:
-        if len(name) > LONGEST_NAME or not name.isprintable() or name == "__metadata__":
+        if not 0 < len(name) <= LONGEST_NAME or not name.isprintable() or name == "__metadata__":
             raise WeightsError(f"a tensor cannot be named {name[:80]!r}")
         if dtype not in RANK:
             raise WeightsError(f"tensor {name} is {dtype.name}; a layout holds {', '.join(TYPE_NAMES)}")

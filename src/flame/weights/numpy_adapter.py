@@ -17,10 +17,14 @@ from flame.weights.layout import Allocate, Layout, Weights, plain_memory
 
 
 class Slot(NamedTuple):
-    """Where one of the user's arrays lies: elements `where` of a segment, or all of it and in its shape."""
+    """Where one of the user's arrays lies: elements `where` of a segment, or all of it and in its shape.
+
+    `kinds` are the kinds of dtype that the array may have: floats stay floats.
+    """
 
     key: Any
     shape: tuple[int, ...]
+    kinds: str
     segment: int
     where: slice
     whole: bool
@@ -42,11 +46,12 @@ class NumpyAdapter:
         self.layout = Layout.of({name: model if key is None else model[key] for name, key in keys.items()})
         self._slots = tuple(
             Slot(
-                keys[entry.name],
-                entry.shape,
-                number,
-                where,
-                (self.layout.segments[number].size,) == entry.shape,
+                key=keys[entry.name],
+                shape=entry.shape,
+                kinds="f" if entry.dtype.kind == "f" else "iub",
+                segment=number,
+                where=where,
+                whole=(self.layout.segments[number].size,) == entry.shape,
             )
             for entry, (number, where) in zip(self.layout.entries, self.layout.spans, strict=True)
         )
@@ -84,7 +89,7 @@ class NumpyAdapter:
                     f"tensor {_name(slot.key)} is read-only, so that nothing can be loaded into it"
                 )
             view = slot.view(segments)
-            np.copyto(array, view, casting="unsafe" if view.dtype.kind == "i" else "same_kind")
+            np.copyto(array, view, casting="unsafe")
 
     def delta(self, base: Weights, allocate: Allocate = plain_memory) -> Weights:
         """The arrays minus `base`, in the dtypes of the layout."""
@@ -92,7 +97,7 @@ class NumpyAdapter:
         weights = Weights(base.layout, allocate(base.layout.nbytes))
         before, after = base.segments, weights.segments
         for array, slot in self._arrays():
-            np.subtract(array, slot.view(before), out=slot.view(after), casting="same_kind")
+            np.subtract(array, slot.view(before), out=slot.view(after), casting="unsafe")
         return weights
 
     def as_dict(self, weights: Weights) -> Any:
@@ -117,9 +122,12 @@ class NumpyAdapter:
                 array = model if alone else model[slot.key]
             except (KeyError, IndexError):
                 raise WeightsError(f"tensor {_name(slot.key)} is no longer in the model") from None
-            if type(array) is not np.ndarray or array.shape != slot.shape:
-                found = list(array.shape) if isinstance(array, np.ndarray) else type(array).__name__
-                raise WeightsError(f"tensor {_name(slot.key)} was {list(slot.shape)} and is {found} now")
+            if (
+                not isinstance(array, np.ndarray)
+                or array.shape != slot.shape
+                or array.dtype.kind not in slot.kinds
+            ):
+                raise WeightsError(_changed(array, slot))
             yield array, slot
 
     def _agree(self, layout: Layout) -> None:
@@ -135,6 +143,17 @@ def _keys(model: Any) -> dict[str, Any]:
     if isinstance(model, np.ndarray):
         return {_name(None): None}
     return {_name(key): key for key in (model if isinstance(model, MutableMapping) else range(len(model)))}
+
+
+def _changed(array: Any, slot: Slot) -> str:
+    """What happened to an array that no longer fits."""
+    was = (
+        f"tensor {_name(slot.key)} held {'floats' if slot.kinds == 'f' else 'integers'} of {list(slot.shape)}"
+    )
+    is_array = isinstance(array, np.ndarray)
+    return (
+        f"{was}, and is {f'{array.dtype.name}{list(array.shape)}' if is_array else type(array).__name__} now"
+    )
 
 
 def _name(key: Any) -> str:

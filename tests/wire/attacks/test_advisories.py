@@ -1,4 +1,7 @@
-"""What other frameworks had to publish advisories about, tried here. Rows that no wire format could stop are not listed."""
+"""What other frameworks had to publish advisories about, tried here.
+
+An advisory that no wire format could have prevented is not listed.
+"""
 
 from __future__ import annotations
 
@@ -20,18 +23,14 @@ from flame.wire.message import Value, read
 
 def pickles(marker: Path) -> list[bytes]:
     """Pickles, of several protocols, that touch a file when they are loaded."""
-    command = f"touch {marker}"
-    text = command.encode()
+    text = f"touch {marker}".encode()
+    word = bytes([len(text)]) + text
+    framed = b"\x8c\x05posix\x8c\x06system\x93\x8c" + word + b"\x85R."
     return [
         b"cos\nsystem\n(S'" + text + b"'\ntR.",
-        b"\x80\x02cos\nsystem\nU" + bytes([len(text)]) + text + b"\x85R.",
-        b"\x80\x04\x8c\x05posix\x8c\x06system\x93\x8c" + bytes([len(text)]) + text + b"\x85R.",
-        b"\x80\x05\x95"
-        + struct.pack("<Q", 40)
-        + b"\x8c\x05posix\x8c\x06system\x93\x8c"
-        + bytes([len(text)])
-        + text
-        + b"\x85R.",
+        b"\x80\x02cos\nsystem\nU" + word + b"\x85R.",
+        b"\x80\x04" + framed,
+        b"\x80\x05\x95" + struct.pack("<Q", len(framed)) + framed,
     ]
 
 

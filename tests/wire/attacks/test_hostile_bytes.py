@@ -170,7 +170,7 @@ def test_a_layout_that_is_deep_or_announces_too_much():
 
 
 def test_repetition_does_not_multiply():
-    """What a zip bomb would do: much out of little. Each letter and atom is used once, so little stays little."""
+    """No zip bomb: each letter and atom is used once, so little stays little."""
     empties = forge("l" + "D" * 50_000, 50_000, *[0] * 50_000)
     frugal(lambda: codec.decode(empties), len(empties))
     lists = forge("l" * 60 + "L" * 10, *[1] * 59, 10, *[0] * 10)

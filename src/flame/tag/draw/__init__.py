@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from flame.errors import ExtensionError
 from flame.tag.draw import mermaid, svg, text
-from flame.tag.draw.picture import Picture, of_roles, of_workers
+from flame.tag.draw.picture import Picture, of_roles, of_workers, printable
 from flame.tag.expand import WorkerSpec
 from flame.tag.schema import Tag
 
@@ -31,4 +31,5 @@ def draw(tag: Tag, form: str = "text", workers: Sequence[WorkerSpec] | None = No
     """
     if form not in FORMS:
         raise ExtensionError("form of drawing", form, sorted(FORMS))
-    return FORMS[form](of_roles(tag) if workers is None else of_workers(tag, workers))
+    picture = of_roles(tag) if workers is None else of_workers(tag, workers)
+    return FORMS[form](printable(picture))

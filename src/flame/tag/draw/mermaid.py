@@ -7,7 +7,7 @@ from flame.tag.draw.picture import Picture
 
 def render(picture: Picture) -> str:
     """The picture in Mermaid's language."""
-    lines = [f"---\ntitle: {_quoted(picture.title)}\n---", "flowchart TB"]
+    lines = [f"---escaped(picture.title)}"}\n---", "flowchart TB"]
     for i, box in enumerate(picture.boxes):
         opening, closing = ("[(", ")]") if box.has_data else ("[", "]")
         name = "<br/>".join(_escaped(text) for text in (box.title, *box.lines))
@@ -25,7 +25,3 @@ def render(picture: Picture) -> str:
 def _escaped(text: str) -> str:
     safe = text.replace("&", "#amp;").replace('"', "#quot;").replace("<", "#lt;").replace(">", "#gt;")
     return " ".join(safe.split())
-
-
-def _quoted(text: str) -> str:
-    return '"' + " ".join(text.replace("\\", "\\\\").replace('"', '\\"').split()) + '"'

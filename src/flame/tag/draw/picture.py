@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flame.tag.expand import WorkerSpec
 from flame.tag.invariants import distances
@@ -69,6 +69,25 @@ class Picture:
 def width(text: str) -> int:
     """The columns that a text takes on a terminal."""
     return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def printable(picture: Picture) -> Picture:
+    """The same picture with a blank for each control character: names of an unchecked TAG may hold any."""
+
+    def plain(text: str) -> str:
+        return "".join(letter if letter.isprintable() else " " for letter in text)
+
+    boxes = [replace(box, title=plain(box.title), lines=tuple(map(plain, box.lines))) for box in picture.boxes]
+    lines = [
+        replace(
+            line,
+            name=plain(line.name),
+            groups=plain(line.groups),
+            tags=(plain(line.tags[0]), plain(line.tags[1])),
+        )
+        for line in picture.lines
+    ]
+    return Picture(plain(picture.title), tuple(boxes), tuple(lines))
 
 
 def some(names: Iterable[str], most: int = MOST_GROUPS) -> str:

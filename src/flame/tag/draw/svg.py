@@ -44,7 +44,7 @@ def render(picture: Picture) -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="flame-tag" viewBox="0 0 {width} {height}" '
         f'width="{width}" height="{height}" style="max-width:100%;height:auto" role="img" '
-        f'aria-label="{_safe(picture.title)}">',
+        f'aria-label="{escape(picture.title)}">',
         f"<style>{_STYLE}</style>",
         f'<rect class="ground" width="{width}" height="{height}" rx="12"/>',
         _text(16, 18, picture.title, "title"),
@@ -90,9 +90,4 @@ def _rect(x: float, y: float, width: float, height: float, radius: int, style: s
 
 
 def _text(x: float, y: float, text: str, style: str) -> str:
-    return f'<text class="{style}" x="{x:.1f}" y="{y:.1f}">{_safe(text)}</text>'
-
-
-def _safe(text: str) -> str:
-    """Text that may stand in XML: escaped, and without the control characters that XML forbids."""
-    return escape("".join(letter if letter.isprintable() else " " for letter in text))
+    return f'<text class="{style}" x="{x:.1f}" y="{y:.1f}">{escape(text)}</text>'

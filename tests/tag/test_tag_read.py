@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from examples import GOOD
+from good_tags import GOOD
 from jsonschema import Draft202012Validator
 
 from flame.errors import TagError
@@ -92,7 +92,7 @@ def test_a_tag_answers_who_meets_whom() -> None:
 
 
 UNREADABLE = {
-    "trailing comma.json": ('{"name": "x",\n "roles": [],}', ":2:13"),
+    "trailing comma.json": ('{"name": "x",\n "roles": [],}', ":2:14"),
     "empty.json": ("", ":1:1"),
     "two values.json": ("{} {}", ":1:4"),
     "deep.json": ("[" * 100_000, ""),
