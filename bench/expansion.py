@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 WORKLOADS = {
@@ -30,7 +29,7 @@ specs = expand(tag, data, job_id="bench")
 seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
 assert len({spec.task_id for spec in specs}) == len(specs) == share * groups + groups + 1
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps({"workers": len(specs), "seconds": seconds, "cpu_s": cpu, "before_mb": before / 1024,
+print(json.dumps({"workers": len(specs), "seconds": seconds, "cpu_s": cpu,
 "peak_mb": peak / 1024}))
 """
 
@@ -39,10 +38,8 @@ def measure() -> dict[str, dict[str, Any]]:
     """For each workload: workers, wall and CPU seconds of `expand`, peak MB of the process, the limits."""
     found: dict[str, dict[str, Any]] = {}
     for name, load in WORKLOADS.items():
-        command = [sys.executable, "-c", _CHILD, str(load["workers"]), str(load["groups"])]
-        output = subprocess.run(
-            command, check=True, capture_output=True, text=True, cwd=Path(__file__).parent
-        ).stdout
+        command = [sys.executable, "-P", "-c", _CHILD, str(load["workers"]), str(load["groups"])]
+        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         found[name] = {
             **json.loads(output),
             "groups": load["groups"],
@@ -61,9 +58,7 @@ def main() -> int:
             f"{name:<10}{row['workers']:>11,}{row['groups']:>8,}{row['seconds']:>9.2f}{row['limit_s']:>7.1f}"
             f"{row['peak_mb']:>9.0f}{row['limit_mb']:>7.0f}"
         )
-    return int(
-        any(row["seconds"] > row["limit_s"] or row["peak_mb"] > row["limit_mb"] for row in rows.values())
-    )
+    return int(any(row["seconds"] > row["limit_s"] or row["peak_mb"] > row["limit_mb"] for row in rows.values()))
 
 
 if __name__ == "__main__":

@@ -40,9 +40,7 @@ def alone(code: ModuleType, features: np.ndarray, labels: np.ndarray) -> dict[st
     """A model of one hospital's own, after as many steps as the federation takes."""
     given = json.loads((HERE / "modelSpec.json").read_text())["hyperparameters"]
     steps = given["rounds"] * given["epochs"]
-    settings = SimpleNamespace(
-        epochs=steps, learning_rate=given["learningRate"], weight_decay=given["weightDecay"]
-    )
+    settings = SimpleNamespace(epochs=steps, learning_rate=given["learningRate"], weight_decay=given["weightDecay"])
     model = {"weights": np.zeros(features.shape[1]), "bias": np.zeros(1)}
     code.fit(model, features, labels, settings)
     return model

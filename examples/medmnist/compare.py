@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import flame
+from flame.cli import main as flame
 from flame.lab.report import compare as curves
+from flame.lab.result import Result
 
 HERE = Path(__file__).resolve().parent
 
@@ -27,14 +28,19 @@ class Row(NamedTuple):
     run_dir: Path
 
 
-def run(name: str, plan: Mapping[str, Any], out: Path, **how: Any) -> Row:
-    """Run one row of the plan; `how` goes to `flame.run`."""
+def run(name: str, plan: Mapping[str, Any], out: Path, options: Sequence[str]) -> Row:
+    """Run one row of the plan, as `flame run` would; `options` are more of its options."""
     row = plan["runs"][name]
-    files = {key: HERE / row[key] for key in ("schema", "data_spec") if key in row}
-    result = flame.run(HERE, set=row.get("set", {}), out=out / name.replace(" ", "-"), **files, **how)
-    per_aggregator = result.series(plan["metric"], role="aggregator").values()
+    run_dir = out / name.replace(" ", "-")
+    command = ["run", str(HERE), "--out", str(run_dir), *options]
+    command += [f"--{key}={HERE / row[key]}" for key in ("schema", "data") if key in row]
+    command += [f"--set={key}={json.dumps(value)}" for key, value in row.get("set", {}).items()]
+    print(f"\n{name}")
+    if status := flame(command):
+        raise SystemExit(status)
+    per_aggregator = Result(run_dir).series(plan["metric"], role="aggregator").values()
     reached = [next((r for r, value in curve if value >= plan["target"]), None) for curve in per_aggregator]
-    return Row(name, [curve[-1][1] for curve in per_aggregator], reached, result.dir)
+    return Row(name, [curve[-1][1] for curve in per_aggregator], reached, run_dir)
 
 
 def table(rows: Sequence[Row], plan: Mapping[str, Any]) -> str:
@@ -57,15 +63,14 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     plan = json.loads((HERE / "compare.json").read_text())
     parser = argparse.ArgumentParser(description="Compare optimizers on the Med-MNIST federation.")
     parser.add_argument("runs", nargs="*", metavar="RUN", help=f"of {', '.join(plan['runs'])}")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--hosts", type=int, default=None)
     parser.add_argument("--out", type=Path, default=Path("runs") / "compare-medmnist")
-    args = parser.parse_args(arguments)
+    parser.epilog = "Other options, such as --seed, --hosts and --set, are those of `flame run`."
+    args, options = parser.parse_known_args(arguments)
     if unknown := [name for name in args.runs if name not in plan["runs"]]:
         parser.error(f"no run named {', '.join(unknown)}; there are: {', '.join(plan['runs'])}")
     chosen = args.runs or list(plan["runs"])
-    rows = [run(name, plan, args.out, seed=args.seed, hosts=args.hosts) for name in chosen]
-    print(table(rows, plan))
+    rows = [run(name, plan, args.out, options) for name in chosen]
+    print("\n" + table(rows, plan))
     target = plan["metric"], plan["target"]
     page = curves([row.run_dir for row in rows], args.out / "compare.html", target=target)
     print(f"curves: {page}")

@@ -94,14 +94,8 @@ def medmnist(source: str, into: Path) -> dict[str, np.ndarray]:
         images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
         if images.ndim == 3:
             images = np.repeat(images[..., None], 3, axis=3)
-        if (
-            images.shape[1:] != (PATCH, PATCH, 3)
-            or labels.shape != (len(images), 1)
-            or labels.max() >= CLASSES
-        ):
-            raise SystemExit(
-                f"{source}: this example takes 28x28 images with one label of 0 to {CLASSES - 1} each"
-            )
+        if images.shape[1:] != (PATCH, PATCH, 3) or labels.shape != (len(images), 1) or labels.max() >= CLASSES:
+            raise SystemExit(f"{source}: this example takes 28x28 images with one label of 0 to {CLASSES - 1} each")
         arrays[f"{split}_images"] = images
     return arrays
 
@@ -115,21 +109,13 @@ def deal(arrays: dict[str, np.ndarray], sites: int, alpha: float, seed: int) -> 
     rng = np.random.default_rng(seed)
     for _ in range(DRAWS):
         shares = rng.dirichlet([alpha] * sites, size=CLASSES)
-        hands = {
-            split: deal_split(arrays[f"{split}_labels"][:, 0], shares, rng) for split in ("train", "val")
-        }
+        hands = {split: deal_split(arrays[f"{split}_labels"][:, 0], shares, rng) for split in ("train", "val")}
         if min(map(len, hands["train"])) >= SMALLEST_SITE and min(map(len, hands["val"])) > 0:
             break
     else:
-        raise SystemExit(
-            f"--alpha {alpha} leaves a site with fewer than {SMALLEST_SITE} training images: raise it"
-        )
+        raise SystemExit(f"--alpha {alpha} leaves a site with fewer than {SMALLEST_SITE} training images: raise it")
     return [
-        {
-            f"{split}_{kind}": arrays[f"{split}_{kind}"][hands[split][site]]
-            for split in hands
-            for kind in KINDS
-        }
+        {f"{split}_{kind}": arrays[f"{split}_{kind}"][hands[split][site]] for split in hands for kind in KINDS}
         for site in range(sites)
     ]
 
@@ -174,9 +160,7 @@ def describe(arrays: dict[str, np.ndarray], hands: list[dict[str, np.ndarray]], 
     counts = ", ".join(f"{len(arrays[f'{split}_labels']):,} {split}" for split in SPLITS)
     sizes = " ".join(str(len(hand["train_labels"])) for hand in hands)
     mixes = " ".join(str(len(np.unique(hand["train_labels"]))) for hand in hands)
-    origin = (
-        f"MedMNIST file {source}" if source else f"colon histology, real pixels (skimage ihc.png); {DERIVED}"
-    )
+    origin = f"MedMNIST file {source}" if source else f"colon histology, real pixels (skimage ihc.png); {DERIVED}"
     return f"{origin}\nimages: {counts}\nper site: {sizes} training images of {mixes} classes"
 
 

@@ -33,7 +33,7 @@ class Role(Base):
 
 
 class WithModel(Role):
-    model = "shared"  # type: ignore[assignment]
+    model = "shared"
 
 
 def test_none_will_do() -> None:

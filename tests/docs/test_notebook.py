@@ -18,7 +18,7 @@ def test_the_notebook_runs(tmp_path: Path) -> None:
     said = [cell.outputs for cell in book.cells if cell.cell_type == "code"]
     together = float(said[-2][0]["data"]["text/plain"])
     alone = float(said[-1][0]["data"]["text/plain"].partition(": ")[2].rstrip("}"))
-    assert together > 0.8 > alone + 0.3
+    assert together > 0.75 > alone + 0.3
     assert "text/html" in said[3][0]["data"]
 
 

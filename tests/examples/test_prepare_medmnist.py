@@ -55,9 +55,7 @@ def test_the_sites_share_out_everything_and_differ(medmnist: Path) -> None:
             labels = [site[f"{split}_labels"][:, 0] for site in sites]
             assert min(map(len, labels)) > 0
             counts = np.array([np.bincount(one, minlength=9) for one in labels])
-            np.testing.assert_array_equal(
-                counts.sum(0), np.bincount(whole[f"{split}_labels"][:, 0], minlength=9)
-            )
+            np.testing.assert_array_equal(counts.sum(0), np.bincount(whole[f"{split}_labels"][:, 0], minlength=9))
             pooled = np.sort(np.concatenate([site[f"{split}_images"].sum((1, 2, 3)) for site in sites]))
             np.testing.assert_array_equal(pooled, np.sort(whole[f"{split}_images"].sum((1, 2, 3))))
     most_common = (counts / counts.sum(1, keepdims=True)).max(1)

@@ -20,9 +20,7 @@ class _Reader(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags[tag] = self.tags.get(tag, 0) + 1
         self.handlers += [name for name, _ in attrs if name.startswith("on")]
-        self.links += [
-            value or "" for name, value in attrs if name in ("src", "href", "action", "xlink:href")
-        ]
+        self.links += [value or "" for name, value in attrs if name in ("src", "href", "action", "xlink:href")]
         if tag not in VOID:
             self.open.append(tag)
 

@@ -101,6 +101,7 @@ def make(
                 "asked": len(asked),
                 "folded": len(asked),
                 "bytes": 48_213,
+                "worker": "top-aggregator/0",
             }
         )
     facts = {
@@ -127,17 +128,13 @@ def make(
     dump(path / "tag.json", TAG)
     dump(path / "metrics.json", {"records": records})
     dump(path / "timeline.json", {"spans": spans[:20_000], "totals": totals(spans), "rounds": table})
-    (path / "configs.jsonl").write_text(
-        "".join(json.dumps(config(at, sites)) + "\n" for at in range(sites + 1))
-    )
+    (path / "configs.jsonl").write_text("".join(json.dumps(config(at, sites)) + "\n" for at in range(sites + 1)))
     with (path / "metrics.csv").open("w", newline="") as file:
         csv.writer(file).writerow(["round", "worker", "role", "name", "value", "seconds"])
     return path
 
 
-def span(
-    worker: str, role: str, host: int, alias: str, at: int, start: float, seconds: float
-) -> dict[str, Any]:
+def span(worker: str, role: str, host: int, alias: str, at: int, start: float, seconds: float) -> dict[str, Any]:
     return {
         "worker": worker,
         "role": role,

@@ -9,9 +9,7 @@ from flame.lab import comparison, history, report
 def four(tmp_path: Path) -> list[Path]:
     names = {"fedavg": 0.7, "fedadam": 0.9, "fedyogi": 0.88, "fedadagrad": 0.8}
     return [
-        rundirs.make(
-            tmp_path / name, seed=at, sites=5, rounds=15, final=final, settings={"optimizer": {"sort": name}}
-        )
+        rundirs.make(tmp_path / name, seed=at, sites=5, rounds=15, final=final, settings={"optimizer": {"sort": name}})
         for at, (name, final) in enumerate(names.items())
     ]
 

@@ -50,9 +50,7 @@ def test_a_hundred_sites_are_lines_and_more_are_a_band():
 
 def test_the_size_of_a_chart_is_bounded():
     long = [(at, math.sin(at)) for at in range(20_000)]
-    chart = Chart(
-        "a", [Series(f"run {at}", long) for at in range(4)], [Series(str(at), long) for at in range(100)]
-    )
+    chart = Chart("a", [Series(f"run {at}", long) for at in range(4)], [Series(str(at), long) for at in range(100)])
     assert len(draw(chart)) < 250_000
     crowd = [Series(str(at), long[:40]) for at in range(3_000)]
     assert len(draw(Chart("a", [], crowd))) < 20_000

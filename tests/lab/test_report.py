@@ -18,7 +18,7 @@ def text(path: Path) -> str:
 
 
 def shown(path: Path) -> str:
-    return " ".join(markup.read(text(path)).text)
+    return " ".join(" ".join(markup.read(text(path)).text).split())
 
 
 def test_the_page_tells_the_story_of_a_run(tmp_path):
@@ -109,9 +109,7 @@ def test_what_is_no_run_directory_or_is_damaged_is_refused_by_name(tmp_path):
 def test_values_that_are_not_finite_are_shown_as_such(tmp_path):
     run = rundirs.make(tmp_path / "run", sites=3, rounds=3)
     table = json.loads((run / "metrics.json").read_text())
-    for record, value in zip(
-        table["records"], [math.nan, math.inf, -math.inf, None, "x", 10**400] * 2, strict=True
-    ):
+    for record, value in zip(table["records"], [math.nan, math.inf, -math.inf, None, "x", 10**400] * 2, strict=True):
         record["values"] = dict.fromkeys(record["values"], value)
     rundirs.dump(run / "metrics.json", table)
     assert "NaN" in shown(report.write(run))
@@ -171,3 +169,21 @@ def test_damaged_configs_are_refused_by_name(tmp_path):
     (run / "configs.jsonl").write_text('{"role": "trainer"}\n{"role"\n')
     with pytest.raises(ConfigError, match=r"configs\.jsonl: is damaged"):
         report.write(run)
+
+
+def test_the_page_shows_the_resolved_settings_under_the_changed_ones(tmp_path):
+    run = rundirs.make(tmp_path / "run", sites=1, rounds=1, settings={"hyperparameters.rounds": 3})
+    config = rundirs.config(0, 1) | {"hyperparameters": {"rounds": 10, "epochs": 2}, "optimizer": {"sort": "fedyogi"}}
+    (run / "configs.jsonl").write_text(json.dumps(config) + "\n")
+    words = shown(report.write(run))
+    assert "hyperparameters.epochs 2 optimizer.sort fedyogi" in words
+    assert "hyperparameters.rounds 3" in words and "hyperparameters.rounds 10" not in words
+
+
+def test_memory_and_unreached_rounds_are_told(tmp_path):
+    run = rundirs.make(tmp_path / "run", sites=1, rounds=2)
+    error = {"worker": "", "role": "", "traceback": "host 1 was killed"}
+    rundirs.change(run, status="failed", rounds_asked=9, peak_bytes={"0": 3e8, "1": 2e8}, error=error)
+    words = shown(report.write(run))
+    assert "of 9 asked" in words and "500 MB" in words and "largest host 300 MB" in words
+    assert "The run stopped: host 1 was killed" in words

@@ -31,9 +31,7 @@ def test_final_is_the_aggregators_last_value_or_the_mean_of_the_sites(result):
 
 def test_an_unknown_metric_is_answered_with_the_known_ones(result):
     for ask in (result.series, result.final, result.plot):
-        with pytest.raises(
-            ExtensionError, match="no metric named 'acc'; there are: test-accuracy, test-loss"
-        ):
+        with pytest.raises(ExtensionError, match="no metric named 'acc'; there are: test-accuracy, test-loss"):
             ask("acc")
 
 

@@ -81,9 +81,7 @@ def test_few_sites_take_the_colours_when_nobody_stands_above_them(tmp_path):
 def test_many_middle_workers_stand_behind_the_top(tmp_path):
     rows = [(1, f"middle/{at}", {"acc": 0.1}) for at in range(20)] + [(1, "top/0", {"acc": 0.5})]
     chart = summary.charts(run(tmp_path, rows))[0]
-    assert (
-        [s.name for s in chart.highlights] == ["top/0"] and len(chart.sites) == 20 and chart.noun == "worker"
-    )
+    assert [s.name for s in chart.highlights] == ["top/0"] and len(chart.sites) == 20 and chart.noun == "worker"
 
 
 @pytest.mark.parametrize(

@@ -74,8 +74,7 @@ def test_statistics_of_every_series():
     assert set(statistics) == {f"{kind}.{series}" for kind in kinds for series in Sample._fields}
     for series in Sample._fields:
         values = [
-            statistics[f"{kind}.{series}"]
-            for kind in ("min", "25th_prcntl", "50th_prcntl", "75th_prcntl", "max")
+            statistics[f"{kind}.{series}"] for kind in ("min", "25th_prcntl", "50th_prcntl", "75th_prcntl", "max")
         ]
         assert values == sorted(values)
         assert statistics[f"std.{series}"] >= 0

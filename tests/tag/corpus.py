@@ -121,10 +121,20 @@ def _shapes() -> Iterator[Broken]:
     yield one("mnist", "revision", -1, "shape =")
     yield one("mnist", "revision", "3", "shape =")
     yield one("mnist", "connectors[+]", "a connector", "shape connectors[0]")
-    edits: list[Edit] = [("roles[0].replica", "x"), ("channels[0].pair[0]", 4), ("channels[0].backend", "mqt"), ("name", "")]
+    edits: list[Edit] = [
+        ("roles[0].replica", "x"),
+        ("channels[0].pair[0]", 4),
+        ("channels[0].backend", "mqt"),
+        ("name", ""),
+    ]
     yield many(
-        "several at once", "mnist", edits,
-        "shape roles[0].replica", "shape channels[0].pair[0]", "unknown-backend channels[0].backend", "bad-name name",
+        "several at once",
+        "mnist",
+        edits,
+        "shape roles[0].replica",
+        "shape channels[0].pair[0]",
+        "unknown-backend channels[0].backend",
+        "bad-name name",
     )
 
 
@@ -173,10 +183,16 @@ def _graph() -> Iterator[Broken]:
     """Pairs, data consumers, connection, replicas, backends."""
     swap: list[Edit] = [("channels[0].pair[1]", "agregator")]
     yield many(
-        "pair misspelt in one place", "mnist", swap,
-        "missing-role =", "not-connected roles[1]", "unknown-channel roles[1].groupAssociation[0].param-channel",
-        "foreign-tags channels[0].funcTags.aggregator", "no-tags channels[0].funcTags",
-        "no-partner channels[0].funcTags.trainer[0]", "no-partner channels[0].funcTags.trainer[1]",
+        "pair misspelt in one place",
+        "mnist",
+        swap,
+        "missing-role =",
+        "not-connected roles[1]",
+        "unknown-channel roles[1].groupAssociation[0].param-channel",
+        "foreign-tags channels[0].funcTags.aggregator",
+        "no-tags channels[0].funcTags",
+        "no-partner channels[0].funcTags.trainer[0]",
+        "no-partner channels[0].funcTags.trainer[1]",
     )
     ghost = {"name": "x", "pair": ["trainer", "ghost"], "funcTags": {"trainer": [], "ghost": []}}
     yield one("mnist", "channels[+]", ghost, "missing-role channels[1].pair[1]")
@@ -188,16 +204,29 @@ def _graph() -> Iterator[Broken]:
     yield one("mnist", "roles[0].isDataConsumer", False, "no-data-consumer roles")
     yield one("mnist", "roles[+]", {"name": "alone", "groupAssociation": [{}]}, "not-connected roles[2]")
     yield many(
-        "upper half cut off", "hier_mnist",
-        [("channels[1]", CUT), ("roles[1].groupAssociation", [{"param-channel": "eu"}, {"param-channel": "na"}]),
-         ("roles[2].groupAssociation", [{}])],
+        "upper half cut off",
+        "hier_mnist",
+        [
+            ("channels[1]", CUT),
+            ("roles[1].groupAssociation", [{"param-channel": "eu"}, {"param-channel": "na"}]),
+            ("roles[2].groupAssociation", [{}]),
+        ],
         "not-connected roles[2]",
     )
-    yield many("a TAG without roles", "mnist", [("roles", [])],
-               "no-data-consumer roles", "missing-role channels[0].pair[0]", "missing-role channels[0].pair[1]")
-    yield many("a TAG without channels", "mnist",
-               [("channels", []), ("roles[0].groupAssociation", [{}]), ("roles[1].groupAssociation", [{}])],
-               "not-connected roles[1]")
+    yield many(
+        "a TAG without roles",
+        "mnist",
+        [("roles", [])],
+        "no-data-consumer roles",
+        "missing-role channels[0].pair[0]",
+        "missing-role channels[0].pair[1]",
+    )
+    yield many(
+        "a TAG without channels",
+        "mnist",
+        [("channels", []), ("roles[0].groupAssociation", [{}]), ("roles[1].groupAssociation", [{}])],
+        "not-connected roles[1]",
+    )
     yield one("mnist", "roles[1].isDataConsumer", True, "joined-data-consumers channels[0].pair")
     yield one("hier_mnist", "roles[1].isDataConsumer", True, "joined-data-consumers channels[0].pair")
     yield one("hybrid", "roles[1].isDataConsumer", True, "joined-data-consumers channels[1].pair")
@@ -214,25 +243,47 @@ def _groups() -> Iterator[Broken]:
     """Groups and associations."""
     yield one("mnist", "channels[0].groupBy.type", "realm", "bad-group-by =")
     yield one("mnist", "channels[0].groupBy.value[+]", "us", "bad-group-by channels[0].groupBy.value[1]")
-    yield one("hier_mnist", "channels[0].groupBy.value", ["eu", "na", "eu"], "bad-group-by channels[0].groupBy.value[2]")
+    yield one(
+        "hier_mnist", "channels[0].groupBy.value", ["eu", "na", "eu"], "bad-group-by channels[0].groupBy.value[2]"
+    )
     path = "roles[0].groupAssociation[0]"
-    yield one("mnist", path, {"parm-channel": "us"}, f"unknown-channel {path}.parm-channel",
-              "one-sided-group channels[0].groupBy", "one-sided-group channels[0].groupBy.value[0]")
+    yield one(
+        "mnist",
+        path,
+        {"parm-channel": "us"},
+        f"unknown-channel {path}.parm-channel",
+        "one-sided-group channels[0].groupBy",
+        "one-sided-group channels[0].groupBy.value[0]",
+    )
     yield one("mnist", f"{path}.other", "us", "unknown-channel =")
     yield one("hier_mnist", f"{path}.global-channel", "default", "unknown-channel =")
     yield one("hier_mnist", "roles[2].groupAssociation[0].param-channel", "eu", "unknown-channel =")
     for role in (0, 1):
-        yield one("mnist", f"roles[{role}].groupAssociation[0].param-channel", "uk", "unknown-group =",
-                  "one-sided-group channels[0].groupBy", "one-sided-group channels[0].groupBy.value[0]")
-    yield many("both in a group that is not listed", "mnist",
-               [(f"roles[{i}].groupAssociation[0].param-channel", "uk") for i in (0, 1)],
-               "unknown-group =", "unknown-group roles[1].groupAssociation[0].param-channel")
+        yield one(
+            "mnist",
+            f"roles[{role}].groupAssociation[0].param-channel",
+            "uk",
+            "unknown-group =",
+            "one-sided-group channels[0].groupBy",
+            "one-sided-group channels[0].groupBy.value[0]",
+        )
+    yield many(
+        "both in a group that is not listed",
+        "mnist",
+        [(f"roles[{i}].groupAssociation[0].param-channel", "uk") for i in (0, 1)],
+        "unknown-group =",
+        "unknown-group roles[1].groupAssociation[0].param-channel",
+    )
     yield one("hier_mnist", "roles[1].groupAssociation[0].global-channel", "top", "unknown-group =")
     for base, role in (("mnist", 0), ("mnist", 1), ("hier_mnist", 1), ("hybrid", 1), ("distributed_training", 0)):
         yield one(base, f"roles[{role}].groupAssociation", [], "no-worker =")
         yield one(base, f"roles[{role}].groupAssociation", CUT, "no-worker =")
-    yield one("mnist", "roles[0].groupAssociation[+]", {"param-channel": "us"},
-              "repeated-association roles[0].groupAssociation[1]")
+    yield one(
+        "mnist",
+        "roles[0].groupAssociation[+]",
+        {"param-channel": "us"},
+        "repeated-association roles[0].groupAssociation[1]",
+    )
     row = {"global-channel": "default", "param-channel": "us"}
     yield one("hybrid", "roles[0].groupAssociation[+]", row, "repeated-association roles[0].groupAssociation[2]")
     for role in (0, 1):
@@ -242,12 +293,26 @@ def _groups() -> Iterator[Broken]:
     yield one("hier_mnist", "roles[1].groupAssociation[0]", CUT, "one-sided-group channels[0].groupBy.value[0]")
     yield one("hier_mnist", "roles[0].groupAssociation[1]", CUT, "one-sided-group channels[0].groupBy.value[1]")
     # Depth: a region that flows into two groups, and paths that do not get shorter.
-    yield many("a region below two tops", "hier_mnist",
-               [("channels[1].groupBy.value", ["default", "b"]), ("roles[2].groupAssociation[+]", {"global-channel": "b"}),
-                ("roles[1].groupAssociation[+]", {"param-channel": "eu", "global-channel": "b"})],
-               "group-depth roles[1].groupAssociation[2].global-channel")
-    for low, high in (("eu/west", "eu/west"), ("eu/west", "na/west"), ("eu", "eu/west"), ("default/eu", "default/na"),
-                      ("default/eu", "eu"), ("default/eu/west", "default/na"), ("a/b/c", "a/c"), ("default", "a/b")):
+    yield many(
+        "a region below two tops",
+        "hier_mnist",
+        [
+            ("channels[1].groupBy.value", ["default", "b"]),
+            ("roles[2].groupAssociation[+]", {"global-channel": "b"}),
+            ("roles[1].groupAssociation[+]", {"param-channel": "eu", "global-channel": "b"}),
+        ],
+        "group-depth roles[1].groupAssociation[2].global-channel",
+    )
+    for low, high in (
+        ("eu/west", "eu/west"),
+        ("eu/west", "na/west"),
+        ("eu", "eu/west"),
+        ("default/eu", "default/na"),
+        ("default/eu", "eu"),
+        ("default/eu/west", "default/na"),
+        ("a/b/c", "a/c"),
+        ("default", "a/b"),
+    ):
         yield _deep(low, high)
 
 
@@ -274,8 +339,13 @@ def _tags() -> Iterator[Broken]:
     yield one("mnist", f"{tags}.trainer[+]", "fetch", f"repeated-tag {tags}.trainer[2]")
     yield one("mnist", f"{tags}.aggregator[+]", "aggregate", f"repeated-tag {tags}.aggregator[2]")
     twice = {"name": "second", "pair": ["trainer", "aggregator"], "funcTags": {"trainer": ["fetch"], "aggregator": []}}
-    yield one("mnist", "channels[+]", twice, "repeated-tag channels[1].funcTags.trainer[0]",
-              "no-partner channels[1].funcTags.trainer[0]")
+    yield one(
+        "mnist",
+        "channels[+]",
+        twice,
+        "repeated-tag channels[1].funcTags.trainer[0]",
+        "no-partner channels[1].funcTags.trainer[0]",
+    )
     yield one("mnist", f"{tags}.trainer[+]", "", f"bad-name {tags}.trainer[2]")
     yield one("mnist", f"{tags}.trainer[+]", "a#b", f"bad-name {tags}.trainer[2]")
 
@@ -283,8 +353,12 @@ def _tags() -> Iterator[Broken]:
 def _protocols() -> Iterator[Broken]:
     """Functions without a partner: each tag cut from each side of each channel."""
     partner = {
-        "fetch": "distribute", "upload": "aggregate", "ring_allreduce": "ring_allreduce",
-        "uploadDatasetSize": "getDatasetSize", "uploadBias": "aggregateBias", "fetchBias": "distributeBias",
+        "fetch": "distribute",
+        "upload": "aggregate",
+        "ring_allreduce": "ring_allreduce",
+        "uploadDatasetSize": "getDatasetSize",
+        "uploadBias": "aggregateBias",
+        "fetchBias": "distributeBias",
         "coordinate": "coordinateWith",
     }
     partner |= {other: tag for tag, other in partner.items()}
@@ -295,22 +369,41 @@ def _protocols() -> Iterator[Broken]:
                 for j, tag in enumerate(tags if other != role else ()):
                     wanted = partner.get(tag, "coordinate")
                     left = next(k for k, name in enumerate(channel["funcTags"][other]) if name.startswith(wanted))
-                    yield one(base, f"channels[{i}].funcTags.{role}[{j}]", CUT,
-                              f"no-partner channels[{i}].funcTags.{other}[{left}]")
+                    yield one(
+                        base,
+                        f"channels[{i}].funcTags.{role}[{j}]",
+                        CUT,
+                        f"no-partner channels[{i}].funcTags.{other}[{left}]",
+                    )
     tags = "channels[0].funcTags"
     for typo in ("fetc", "Fetch", "fetchh"):
         yield one("mnist", f"{tags}.trainer[0]", typo, f"no-partner {tags}.aggregator[0]")
-    yield one("mnist", f"{tags}.trainer", ["distribute", "aggregate"], f"no-partner {tags}.trainer[0]",
-              f"no-partner {tags}.trainer[1]", f"no-partner {tags}.aggregator[0]", f"no-partner {tags}.aggregator[1]")
-    yield many("a ring between two roles", "mnist",
-               [(f"{tags}.trainer[+]", "ring_allreduce"), (f"{tags}.aggregator[+]", "ring_allreduce")],
-               f"no-partner {tags}.trainer[2]", f"no-partner {tags}.aggregator[2]")
+    yield one(
+        "mnist",
+        f"{tags}.trainer",
+        ["distribute", "aggregate"],
+        f"no-partner {tags}.trainer[0]",
+        f"no-partner {tags}.trainer[1]",
+        f"no-partner {tags}.aggregator[0]",
+        f"no-partner {tags}.aggregator[1]",
+    )
+    yield many(
+        "a ring between two roles",
+        "mnist",
+        [(f"{tags}.trainer[+]", "ring_allreduce"), (f"{tags}.aggregator[+]", "ring_allreduce")],
+        f"no-partner {tags}.trainer[2]",
+        f"no-partner {tags}.aggregator[2]",
+    )
 
 
 def _deadlocks() -> Iterator[Broken]:
     """Every function has a partner, and yet all wait for each other."""
-    yield one("distributed_training", "channels[0].funcTags.trainer", ["fetch", "distribute"],
-              "deadlock channels[0].funcTags.trainer[0]")
+    yield one(
+        "distributed_training",
+        "channels[0].funcTags.trainer",
+        ["fetch", "distribute"],
+        "deadlock channels[0].funcTags.trainer[0]",
+    )
     ring = [("trainer", "aggregator"), ("aggregator", "top"), ("top", "trainer")]
     work = {"down": ["fetch", "upload"], "up": ["distribute", "aggregate"]}
     channels = [
@@ -318,18 +411,32 @@ def _deadlocks() -> Iterator[Broken]:
         for i, pair in enumerate(ring)
     ]
     roles = [{"name": name, "groupAssociation": [{}], "isDataConsumer": name == "trainer"} for name, _ in ring]
-    yield many("three that fetch from each other", "mnist", [("roles", roles), ("channels", channels)],
-               "deadlock channels[0].funcTags.trainer[0]")
-    back = {"name": "back", "pair": ["middle-aggregator", "top-aggregator"],
-            "funcTags": {"top-aggregator": ["fetch", "upload"], "middle-aggregator": ["distribute", "aggregate"]}}
+    yield many(
+        "three that fetch from each other",
+        "mnist",
+        [("roles", roles), ("channels", channels)],
+        "deadlock channels[0].funcTags.trainer[0]",
+    )
+    back = {
+        "name": "back",
+        "pair": ["middle-aggregator", "top-aggregator"],
+        "funcTags": {"top-aggregator": ["fetch", "upload"], "middle-aggregator": ["distribute", "aggregate"]},
+    }
     two: list[Edit] = [
-        ("channels[0]", {"name": "param-channel", "pair": ["trainer", "middle-aggregator"],
-                         "groupBy": {"type": "tag", "value": ["eu", "na"]},
-                         "funcTags": {"trainer": [], "middle-aggregator": []}}),
+        (
+            "channels[0]",
+            {
+                "name": "param-channel",
+                "pair": ["trainer", "middle-aggregator"],
+                "groupBy": {"type": "tag", "value": ["eu", "na"]},
+                "funcTags": {"trainer": [], "middle-aggregator": []},
+            },
+        ),
         ("channels[+]", back),
     ]
-    yield many("two that fetch from each other", "hier_mnist", two,
-               "deadlock channels[1].funcTags.middle-aggregator[0]")
+    yield many(
+        "two that fetch from each other", "hier_mnist", two, "deadlock channels[1].funcTags.middle-aggregator[0]"
+    )
 
 
 def _outside() -> Iterator[Broken]:
@@ -339,8 +446,14 @@ def _outside() -> Iterator[Broken]:
     classes = {"trainer": {"fetch", "upload"}, "aggregator": {"distribute", "aggregate"}}
     tags = "channels[0].funcTags"
     yield one("mnist", f"{tags}.trainer[+]", "report", f"unknown-tag {tags}.trainer[2]", tags_of=classes)
-    yield one("mnist", f"{tags}.trainer[0]", "fecth", f"unknown-tag {tags}.trainer[0]",
-              f"no-partner {tags}.aggregator[0]", tags_of=classes)
+    yield one(
+        "mnist",
+        f"{tags}.trainer[0]",
+        "fecth",
+        f"unknown-tag {tags}.trainer[0]",
+        f"no-partner {tags}.aggregator[0]",
+        tags_of=classes,
+    )
     fewer = {"trainer": {"fetch"}}
     yield one("mnist", "description", "a class with less", f"unknown-tag {tags}.trainer[1]", tags_of=fewer)
     yield one("mnist", "channels[0].backend", "mqtt", "unknown-backend =", backends={"inproc"})
@@ -351,10 +464,17 @@ def _outside() -> Iterator[Broken]:
         "unknown group": ({"trainer": {**us, "uk": ["b"]}}, ("unknown-data data.trainer.uk",)),
         "unknown role": ({"trainer": us, "trainr": us}, ("unknown-data data.trainr",)),
         "no consumer": ({"trainer": us, "aggregator": us}, ("unknown-data data.aggregator",)),
-        "empty group": ({"trainer": {"us": []}},
-                        ("no-data data.trainer.us", "one-sided-group channels[0].groupBy.value[0]")),
+        "empty group": (
+            {"trainer": {"us": []}},
+            ("no-data data.trainer.us", "one-sided-group channels[0].groupBy.value[0]"),
+        ),
     }
     for name, (data, expected) in datas.items():
         yield one("mnist", "description", name, *expected, data=data)
-    yield one("parallel_experiment", "description", "no data in asia", "one-sided-group channels[0].groupBy.value[2]",
-              data={"trainer": {"us": ["a"], "eu": ["b"]}})
+    yield one(
+        "parallel_experiment",
+        "description",
+        "no data in asia",
+        "one-sided-group channels[0].groupBy.value[2]",
+        data={"trainer": {"us": ["a"], "eu": ["b"]}},
+    )

@@ -65,6 +65,7 @@ def hybrid() -> Content:
 
 def coordinated(*, all_named: bool) -> Content:
     """With `all_named` every association names every channel; else only the coordinator's names the coordination."""
+
     def row(*names: str) -> dict[str, str]:
         return {name: "default" for name in names if all_named or not name.endswith("coord-channel")}
 
@@ -78,9 +79,21 @@ def coordinated(*, all_named: bool) -> Content:
             trainer(row("param-channel", "trainer-coord-channel")),
         ],
         [
-            channel("top-agg-coord-channel", ["default"], {"coordinator": ["coordinateWithTopAgg"], "top-aggregator": ["coordinate"]}),
-            channel("middle-agg-coord-channel", ["default"], {"coordinator": ["coordinateWithMidAgg"], "middle-aggregator": ["coordinate"]}),
-            channel("trainer-coord-channel", ["default"], {"coordinator": ["coordinateWithTrainer"], "trainer": ["coordinate"]}),
+            channel(
+                "top-agg-coord-channel",
+                ["default"],
+                {"coordinator": ["coordinateWithTopAgg"], "top-aggregator": ["coordinate"]},
+            ),
+            channel(
+                "middle-agg-coord-channel",
+                ["default"],
+                {"coordinator": ["coordinateWithMidAgg"], "middle-aggregator": ["coordinate"]},
+            ),
+            channel(
+                "trainer-coord-channel",
+                ["default"],
+                {"coordinator": ["coordinateWithTrainer"], "trainer": ["coordinate"]},
+            ),
             channel("param-channel", ["default"], {"middle-aggregator": AGGREGATOR, "trainer": TRAINER}),
             channel("global-channel", ["default"], {"top-aggregator": AGGREGATOR, "middle-aggregator": TRAINER}),
         ],
@@ -91,9 +104,7 @@ def four_tiers() -> Content:
     """The four-tier coordinated federation, whose trainers hang below leaf aggregators."""
     names = ["trainer", "leaf-aggregator", "middle-aggregator", "top-aggregator"]
     data = ["param-channel", "hier-channel", "global-channel"]
-    channels = [
-        channel(data[i], None, {names[i]: TRAINER, names[i + 1]: AGGREGATOR}) for i in range(3)
-    ] + [
+    channels = [channel(data[i], None, {names[i]: TRAINER, names[i + 1]: AGGREGATOR}) for i in range(3)] + [
         channel(f"{name}-coord-channel", None, {name: ["coordinate"], "coordinator": [tag]})
         for name, tag in zip(
             names,

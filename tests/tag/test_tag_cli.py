@@ -106,7 +106,7 @@ def test_a_wrong_data_spec_is_refused_by_name(text: str, files: Path, capsys: py
 
 def test_draw(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "global-channel (default)" in flame(capsys, "draw good.json")[1]
-    assert "trainer ×2" in flame(capsys, "draw good.json --data data.json")[1]
+    assert "trainer \N{MULTIPLICATION SIGN}2" in flame(capsys, "draw good.json --data data.json")[1]
     assert flame(capsys, "draw good.json --form svg")[1].startswith("<svg ")
     assert "flowchart TB" in json.loads(flame(capsys, "draw good.json --form mermaid --json")[1])["files"][0]["drawing"]
 
@@ -124,7 +124,9 @@ def test_template(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert set(json.loads(flame(capsys, "template --json")[1])) == set(templates())
     out = flame(capsys, "template hierarchical --set regions=a,b --set depth=4 --set replica=2")[1]
     assert out == dumps(template("hierarchical", regions=("a", "b"), depth=4, replica=2))
-    assert read(json.loads(flame(capsys, "template two-tier --json --set group=us")[1])) == template("two-tier", group="us")
+    assert read(json.loads(flame(capsys, "template two-tier --json --set group=us")[1])) == template(
+        "two-tier", group="us"
+    )
     for wrong in ("nothing", "two-tier --set grup=us", "two-tier --set group", "hierarchical --set depth=many"):
         status, out, err = flame(capsys, f"template {wrong}")
         assert (status, out) == (2, "") and err.startswith("flame: ")

@@ -42,7 +42,9 @@ def test_the_corpus_is_large_and_breaks_every_invariant() -> None:
 def test_check_finds_the_same_in_the_records_as_read_in_the_file() -> None:
     for broken in CORPUS:
         content = broken.content()
-        if isinstance(content, Mapping) and not any(rule in ("shape", "missing-key", "unknown-key") for rule, _ in broken.expected):
+        if isinstance(content, Mapping) and not any(
+            rule in ("shape", "missing-key", "unknown-key") for rule, _ in broken.expected
+        ):
             tag, wrong = parse(content)
             assert not wrong
             assert {(one.invariant, one.path) for one in check(tag, **broken.options)} == broken.expected

@@ -79,11 +79,11 @@ def workers_of(name: str, **data: int) -> tuple[Tag, str]:
 
 def test_equal_workers_are_one_box() -> None:
     _, text = workers_of("hier_mnist", eu=100, na=2)
-    assert "trainer ×100" in text and "trainer ×2" in text
-    assert text.count("middle-aggregator ×1") == 2
+    assert "trainer \N{MULTIPLICATION SIGN}100" in text and "trainer \N{MULTIPLICATION SIGN}2" in text
+    assert text.count("middle-aggregator \N{MULTIPLICATION SIGN}1") == 2
     assert text.count("param-channel (eu)") == 1
     _, text = workers_of("syncfl_hier_coord_mnist", default=3)
-    assert "middle-aggregator ×2" in text
+    assert "middle-aggregator \N{MULTIPLICATION SIGN}2" in text
 
 
 def test_thousands_of_groups_are_drawn_at_once_and_small() -> None:
@@ -94,7 +94,7 @@ def test_thousands_of_groups_are_drawn_at_once_and_small() -> None:
     drawing = draw(tag, "svg", workers)
     assert time.perf_counter() - start < 2
     assert len(drawing) < 20_000
-    assert "trainer ×99,500" in drawing and "in 995 more groups" in drawing
+    assert "trainer \N{MULTIPLICATION SIGN}99,500" in drawing and "in 995 more groups" in drawing
 
 
 HOSTILE = '</text><script>alert("1")</script>&\x00\n'
@@ -133,12 +133,16 @@ def test_no_text_of_an_svg_lies_on_another(name: str) -> None:
 
 def assert_apart(picture: Picture) -> None:
     layout = arrange(picture)
-    texts = [*layout.spots, *(bend.label for bend in layout.bends), *(tag for bend in layout.bends for tag in bend.tags)]
+    texts = [
+        *layout.spots,
+        *(bend.label for bend in layout.bends),
+        *(tag for bend in layout.bends for tag in bend.tags),
+    ]
     for one, other in itertools.combinations(texts, 2):
         assert not one.meets(other, room=-2), (one, other)
     for one in texts:
-        assert 0 <= one.x and one.x + one.width <= layout.width
-        assert 0 <= one.y and one.y + one.height <= layout.height
+        assert one.x >= 0 and one.x + one.width <= layout.width
+        assert one.y >= 0 and one.y + one.height <= layout.height
 
 
 def test_a_broken_tag_is_drawn_as_far_as_it_goes() -> None:

@@ -134,7 +134,9 @@ def test_ids_stay_what_they_are() -> None:
 
 
 GROUPS = st.dictionaries(
-    st.sampled_from(["asia", "eu", "us"]), st.lists(st.sampled_from(["a", "b", "c", "1\nb", "é"]), max_size=5), max_size=3
+    st.sampled_from(["asia", "eu", "us"]),
+    st.lists(st.sampled_from(["a", "b", "c", "1\nb", "é"]), max_size=5),
+    max_size=3,
 )
 
 

@@ -43,7 +43,11 @@ def test_programs_are_those_of_the_built_in_roles(name: str, role: str) -> None:
 def pair(functions: dict[str, list[str]], *more: dict[str, list[str]]) -> Tag:
     names = list(dict.fromkeys(name for row in (functions, *more) for name in row))
     channels = [
-        Channel(f"c{i}", (list(row)[0], list(row)[-1]), func_tags={name: tuple(tags) for name, tags in row.items()})
+        Channel(
+            f"c{i}",
+            (min(row, key=list(row).index), max(row, key=list(row).index)),
+            func_tags={name: tuple(tags) for name, tags in row.items()},
+        )
         for i, row in enumerate((functions, *more))
     ]
     roles = [Role(name, is_data_consumer=i == 0, group_association=({},)) for i, name in enumerate(names)]

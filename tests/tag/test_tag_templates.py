@@ -47,7 +47,11 @@ def test_bad_names_and_options_are_refused_by_name() -> None:
         template("hierarchical", deth=4)
     with pytest.raises(ConfigError, match="depth is 2"):
         template("hierarchical", depth=2)
-    for name, options in (("parallel", {"experiments": []}), ("hybrid", {"groups": []}), ("coordinated", {"aggregators": 0})):
+    for name, options in (
+        ("parallel", {"experiments": []}),
+        ("hybrid", {"groups": []}),
+        ("coordinated", {"aggregators": 0}),
+    ):
         with pytest.raises(ConfigError, match="at least 1"):
             template(name, **options)
     with pytest.raises(TagError, match="listed twice"):

@@ -61,9 +61,7 @@ numpy_scalars = dtypes.flatmap(lambda dtype: hnp.arrays(dtype, ())).map(lambda a
 tensors = st.builds(tensor, st.sampled_from(TENSOR_NAMES), shapes.map(tuple), st.integers(0, 9))
 members = st.sampled_from(MessageType)
 atoms = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary()
-keys = st.recursive(
-    atoms | numpy_scalars | members, lambda inner: st.lists(inner, max_size=3).map(tuple), max_leaves=4
-)
+keys = st.recursive(atoms | numpy_scalars | members, lambda inner: st.lists(inner, max_size=3).map(tuple), max_leaves=4)
 weights = st.dictionaries(
     st.text("abc.", min_size=1), hnp.arrays(st.sampled_from(["f4", "i8"]), shapes), min_size=1, max_size=4
 ).map(Weights.pack)

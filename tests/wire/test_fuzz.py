@@ -25,9 +25,7 @@ WEIGHTS = Weights.pack({"w": np.arange(400.0, dtype="f4"), "n": np.arange(3)})
 SEEDS = [
     Order(3, WEIGHTS, False, {"fedprox": {"mu": 0.1, "c": np.arange(3.0)}}),
     Update(WEIGHTS, 100, 3, {"oort": [1, 2.5, "a", b"b", None, True, (1, 2), 2**70]}),
-    Value(
-        {"x": np.arange(1000.0), "t": torch.ones(3, dtype=torch.bfloat16), MessageType.ROUND: np.float32(1)}
-    ),
+    Value({"x": np.arange(1000.0), "t": torch.ones(3, dtype=torch.bfloat16), MessageType.ROUND: np.float32(1)}),
     Value({"a": {"b": {"c": [{}, [], (), {1: 2}]}}, (1, 2): b"x" * 2000, "s": "é" * 50}),
 ]
 
@@ -54,9 +52,7 @@ def mutated(data: bytes, rng: random.Random) -> bytes:
             case 3:
                 out[at:at] = out[at : at + rng.randint(1, 30)]
             case 4:
-                out[at : at + 4] = rng.choice(
-                    [b"\xff" * 4, b"\0" * 4, b"\x7f\xff\xff\xff", b"\xdd\xff\xff\xff"]
-                )
+                out[at : at + 4] = rng.choice([b"\xff" * 4, b"\0" * 4, b"\x7f\xff\xff\xff", b"\xdd\xff\xff\xff"])
             case 5:
                 del out[at:]
     return bytes(out)

@@ -21,13 +21,11 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Run a job on this machine: its TAG, settings and programs are in DIR. "
         "Writes a run directory with a report, the metrics and the final model.",
     )
+    parser.add_argument("dir", type=Path, metavar="DIR", help="the job: schema.json, job.json, …, a folder per role")
     parser.add_argument(
-        "dir", type=Path, metavar="DIR", help="the job: schema.json, job.json, …, a folder per role"
+        "--hosts", type=_count, metavar="N", help="processes (default: one per core; 0: all in this one)"
     )
-    parser.add_argument("--hosts", type=_positive, metavar="N", help="processes (default: one per core)")
-    parser.add_argument(
-        "--seed", type=int, default=0, metavar="S", help="seed of all random numbers (default: 0)"
-    )
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of all random numbers (default: 0)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="run directory (default: runs/<job>-<time>)")
     parser.add_argument(
         "--set",
@@ -164,11 +162,10 @@ def _left(record: object, now: float) -> float | None:
     return max(0.0, (last.rounds - last.number) * each - (now - last.end))
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return number
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of processes")
+    return int(text)
 
 
 def _setting(text: str) -> tuple[str, str]:

@@ -61,19 +61,13 @@ def register(subparsers: SubParsers) -> None:
 
     one = _command(commands, "template", _template, "write a TAG from a template; without a name, list them")
     one.add_argument("name", nargs="?", metavar="NAME", help="the template")
-    one.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="an option; lists by commas"
-    )
+    one.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="an option; lists by commas")
 
     _command(commands, "schema", _schema, "write the JSON Schema of TAG files, for editors")
 
 
-def _command(
-    commands: SubParsers, name: str, run: Callable[[Arguments], int], what: str
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=what, description=what[0].upper() + what[1:] + "."
-    )
+def _command(commands: SubParsers, name: str, run: Callable[[Arguments], int], what: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
     return parser
@@ -100,9 +94,7 @@ def _check(arguments: Arguments) -> int:
             findings = _found(error)
             told = ""
             print(error, file=sys.stderr)
-        rows.append(
-            {"file": file, "sound": not findings, "findings": [dataclasses.asdict(one) for one in findings]}
-        )
+        rows.append({"file": file, "sound": not findings, "findings": [dataclasses.asdict(one) for one in findings]})
         if told and not arguments.json:
             print(told)
     if arguments.json:
@@ -123,8 +115,7 @@ def _expand(arguments: Arguments) -> int:
             print("\t".join((worker.task_id, worker.role, groups, worker.dataset)).rstrip())
     if arguments.json:
         told = [
-            {"file": f, "workers": [_worker(w) for w in row[1]]}
-            for f, row in zip(arguments.files, rows, strict=True)
+            {"file": f, "workers": [_worker(w) for w in row[1]]} for f, row in zip(arguments.files, rows, strict=True)
         ]
         _print_json({"files": told})
     return 0
@@ -157,9 +148,7 @@ def _template(arguments: Arguments) -> int:
     if arguments.name is None:
         known = templates()
         if arguments.json:
-            _print_json(
-                {name: {"description": told, "options": options_of(name)} for name, told in known.items()}
-            )
+            _print_json({name: {"description": told, "options": options_of(name)} for name, told in known.items()})
         else:
             for name, told in known.items():
                 options = ", ".join(f"{key}={_shown(value)}" for key, value in options_of(name).items())

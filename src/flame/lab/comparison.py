@@ -50,9 +50,7 @@ def labels(runs: Sequence[History]) -> list[str]:
     if len(set(names)) == len(names):
         return names
     tables = [run.settings for run in runs]
-    differing = [
-        key for key in dict.fromkeys(k for t in tables for k in t) if len({t.get(key) for t in tables}) > 1
-    ]
+    differing = [key for key in dict.fromkeys(k for t in tables for k in t) if len({t.get(key) for t in tables}) > 1]
     values = [", ".join(table.get(key, NOTHING) for key in differing[:3]) for table in tables]
     if len(set(values)) == len(values):
         return values
@@ -71,9 +69,7 @@ def _main(runs: Sequence[History]) -> str:
     return next((top.name for run in runs if (top := summary.headline(run)) is not None), "")
 
 
-def _chart(
-    name: str, lines: Mapping[str, Mapping[str, history.Curve]], target: tuple[str, float] | None
-) -> Chart:
+def _chart(name: str, lines: Mapping[str, Mapping[str, history.Curve]], target: tuple[str, float] | None) -> Chart:
     highlights = [Series(label, found[name]) for label, found in lines.items() if name in found]
     return Chart(name, highlights, target=target[1] if target and target[0] == name else None)
 
@@ -114,8 +110,5 @@ def _differences(named: Mapping[str, History]) -> str:
     differing = [key for key in keys if len({table.get(key) for table in tables.values()}) > 1][:8]
     if not differing:
         return ""
-    rows = [
-        [Cell(label), *(Cell(table.get(key, NOTHING)) for key in differing)]
-        for label, table in tables.items()
-    ]
+    rows = [[Cell(label), *(Cell(table.get(key, NOTHING)) for key in differing)] for label, table in tables.items()]
     return page.table(["run", *differing], rows)

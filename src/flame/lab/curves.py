@@ -108,9 +108,7 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
 class _Scale:
     """Maps rounds and values to the plane of a chart; values go by their logarithm when they span decades."""
 
-    def __init__(
-        self, xs: Sequence[float], ys: Sequence[float], box: tuple[float, float, float, float]
-    ) -> None:
+    def __init__(self, xs: Sequence[float], ys: Sequence[float], box: tuple[float, float, float, float]) -> None:
         self.left, self.top, self.right, self.bottom = box
         # Ends of the float range would overflow in a step or vanish in a logarithm.
         low, high = (max(min(ys), -1e300), min(max(ys), 1e300)) if ys else (0.0, 1.0)
@@ -165,9 +163,7 @@ def _body(chart: Chart, width: int, height: int) -> str:
     parts = [f'<text class="strong" x="0" y="13" font-size="13">{escape(shorten(chart.title, 60))}</text>']
     parts.append(_legend(chart, labelled=bool(labels)))
     if not xs:
-        parts.append(
-            f'<text x="{width / 2}" y="{height / 2}" text-anchor="middle">no finite value to draw</text>'
-        )
+        parts.append(f'<text x="{width / 2}" y="{height / 2}" text-anchor="middle">no finite value to draw</text>')
         return "".join(parts)
     parts.append(_axes(scale, chart.x_label))
     if chart.target is not None:
@@ -185,16 +181,12 @@ def _axes(scale: _Scale, x_label: str) -> str:
     for value in scale.y_ticks:
         y = scale.y(value)
         parts.append(f'<path class="grid" d="M{scale.left} {y:.1f}H{scale.right:.1f}"/>')
-        parts.append(
-            f'<text x="{scale.left - 8}" y="{y + 4:.1f}" text-anchor="end">{_tick(value, scale)}</text>'
-        )
+        parts.append(f'<text x="{scale.left - 8}" y="{y + 4:.1f}" text-anchor="end">{_tick(value, scale)}</text>')
     for value in scale.x_ticks:
         x = scale.x(value)
         parts.append(f'<text x="{x:.1f}" y="{scale.bottom + 17}" text-anchor="middle">{value:,.0f}</text>')
     middle = (scale.left + scale.right) / 2
-    parts.append(
-        f'<text x="{middle:.1f}" y="{scale.bottom + 33}" text-anchor="middle">{escape(x_label)}</text>'
-    )
+    parts.append(f'<text x="{middle:.1f}" y="{scale.bottom + 33}" text-anchor="middle">{escape(x_label)}</text>')
     return "".join(parts)
 
 
@@ -281,9 +273,7 @@ def _bands(rows: list[tuple[float, ...]], scale: _Scale) -> str:
         if len(rows) == 1:  # one round: a bar, as a line has no area
             x = scale.x(rows[0][0])
             top, bottom = scale.y(rows[0][high]), scale.y(rows[0][low])
-            parts.append(
-                f'<rect class="{name}" x="{x - 9:.1f}" y="{top:.1f}" width="18" height="{bottom - top:.1f}"/>'
-            )
+            parts.append(f'<rect class="{name}" x="{x - 9:.1f}" y="{top:.1f}" width="18" height="{bottom - top:.1f}"/>')
         elif rows:
             parts.append(f'<path class="{name}" d="M{"L".join(there + back)}Z"/>')
     parts.append(f'<path class="median" d="{_path([(row[0], row[3]) for row in rows], scale)}"/>')
@@ -340,9 +330,7 @@ def _end_labels(labels: list[tuple[str, int]], chart: Chart, scale: _Scale) -> s
     for y, (_, line, text) in zip(ys, placed, strict=True):
         hue = f"var(--c{line % COLOURS})"
         x = scale.right + 8 if scale.x_high > scale.x_low else scale.x(scale.x_low) + 12
-        parts.append(
-            f'<text x="{x:.1f}" y="{y + 4:.1f}" style="fill:{hue};font-weight:600">{escape(text)}</text>'
-        )
+        parts.append(f'<text x="{x:.1f}" y="{y + 4:.1f}" style="fill:{hue};font-weight:600">{escape(text)}</text>')
     return "".join(parts)
 
 

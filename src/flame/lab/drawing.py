@@ -43,9 +43,7 @@ def _specs(run: History) -> Iterator[WorkerSpec]:
     for line in lines:
         try:
             config = json.loads(line)
-            groups = {
-                str(channel): str(group) for channel, group in (config["groupAssociation"] or {}).items()
-            }
+            groups = {str(channel): str(group) for channel, group in (config["groupAssociation"] or {}).items()}
             yield WorkerSpec(config["taskid"], config["role"], groups, config.get("dataset") or "", "")
         except (ValueError, KeyError, TypeError, AttributeError) as fault:
             raise ConfigError(str(path), f"is damaged: {fault}", "run the federation again") from fault

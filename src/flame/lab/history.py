@@ -148,9 +148,7 @@ def read(directory: Path) -> History:
         raise ConfigError(str(directory), "is not a run directory", "give a directory that `flame run` wrote")
     facts = _load(directory / "run.json")
     timeline = _load(directory / "timeline.json")
-    records = [
-        record for row in _rows(_load(directory / "metrics.json"), "records") if (record := _record(row))
-    ]
+    records = [record for row in _rows(_load(directory / "metrics.json"), "records") if (record := _record(row))]
     sites, upper = _ranks(_load(directory / "tag.json"), records)
     return History(
         path=directory,
@@ -202,9 +200,7 @@ def _config(path: Path) -> dict[str, str]:
         first = lines.readline()
     try:
         config = json.loads(first or "{}")
-        return flat(
-            {key: config[key] for key in ("hyperparameters", "optimizer", "selector") if config.get(key)}
-        )
+        return flat({key: config[key] for key in ("hyperparameters", "optimizer", "selector") if config.get(key)})
     except (ValueError, AttributeError) as fault:
         raise ConfigError(str(path), f"is damaged: {fault}", "run the federation again") from fault
 
@@ -273,6 +269,4 @@ def _ranks(tag: Mapping[str, Any], records: Iterable[Record]) -> tuple[frozenset
         step = max(distance[role] for role in edge) + 1
         edge = {other for role in edge for other in links.get(role, ()) if other not in distance}
         distance.update(dict.fromkeys(edge, step))
-    return sites, sorted(
-        (role for role in roles if role not in sites), key=lambda r: (-distance.get(r, 0), r)
-    )
+    return sites, sorted((role for role in roles if role not in sites), key=lambda r: (-distance.get(r, 0), r))

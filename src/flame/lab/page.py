@@ -101,9 +101,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Cell]], *, sortable: bool
         + "</th>"
         for at, title in enumerate(head)
     )
-    lines = "".join(
-        f"<tr>{''.join(_cell(cell, right[at]) for at, cell in enumerate(row))}</tr>" for row in body
-    )
+    lines = "".join(f"<tr>{''.join(_cell(cell, right[at]) for at, cell in enumerate(row))}</tr>" for row in body)
     return f'<div class="scroll"><table><thead><tr>{titles}</tr></thead><tbody>{lines}</tbody></table></div>'
 
 

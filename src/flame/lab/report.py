@@ -22,6 +22,7 @@ _MAX_CHARTS = 12
 _MAX_ROWS = 400  # of the table of sites
 _MAX_COLUMNS = 6
 _MAX_ROUNDS = 500
+_MAX_TASKLETS = 8  # the others open on demand
 _FILES = {
     "metrics.csv": "every measurement, one a line",
     "metrics.json": "the same, one record per worker and round",
@@ -78,7 +79,7 @@ def _failure(run: History) -> str:
     who = f"{worker} (role {role or 'unknown'}) raised" if worker else "The run stopped:"
     if len(text) > 20_000:
         text = f"{text[:4_000]}\n…\n{text[-16_000:]}"
-    trace = f"<pre>{escape(text)}</pre>" if text else ""
+    trace = f"<pre>{escape(text)}</pre>" if "\n" in text else ""
     return f'<section class="failure"><strong>{escape(who)}</strong> {escape(last[:500])}{trace}</section>'
 
 
@@ -109,9 +110,7 @@ def _headline(run: History) -> str:
     peaks = run.facts.get("peak_bytes")
     if isinstance(peaks, dict) and peaks:
         each = [float(peak) for peak in peaks.values()]
-        items.append(
-            ("peak memory", size(sum(each)), f"largest host {size(max(each))}" if len(each) > 1 else "")
-        )
+        items.append(("peak memory", size(sum(each)), f"largest host {size(max(each))}" if len(each) > 1 else ""))
     return page.tiles(items)
 
 
@@ -154,9 +153,9 @@ def _time(run: History) -> str:
         parts.append(f'<div class="wide-art">{timeline.gantt(rows, bars, colours, starts)}</div>')
     parts.append(_stacks(run, colours, starts))
     if run.totals:
-        parts.append(f'<h3 style="margin-top:34px">All tasklets</h3>{_totals(run, colours)}')
+        parts.append(f'<h3 style="margin-top:34px">Tasklets, by the time of all workers</h3>{_totals(run, colours)}')
     if run.rounds:
-        parts.append(page.fold(f"{plural(len(run.rounds), 'round')}, one by one", _rounds(run)))
+        parts.append(page.fold(f"{plural(len(run.rounds), 'round')} of aggregators, one by one", _rounds(run)))
     return "".join(parts)
 
 
@@ -186,9 +185,11 @@ def _totals(run: History, colours: Mapping[str, str]) -> str:
                 kind="share-cell",
             ),
         )
-        for total in sorted(run.totals, key=lambda total: -total.seconds)[:40]
+        for total in sorted(run.totals, key=lambda total: -total.seconds)[:60]
     ]
-    return page.table(("tasklet", "role", "runs", "all workers", "one run", ""), rows)
+    head = ("tasklet", "role", "runs", "all workers", "one run", "")
+    most, rest = rows[:_MAX_TASKLETS], rows[_MAX_TASKLETS:]
+    return page.table(head, most) + (page.fold(f"{len(rest)} shorter ones", page.table(head, rest)) if rest else "")
 
 
 def _share(part: float, hue: str) -> str:
@@ -204,10 +205,11 @@ def _rounds(run: History) -> str:
             quantity(row.asked),
             quantity(row.folded),
             quantity(row.bytes, size(row.bytes)),
+            Cell(theme.shorten(row.worker, 40)),
         )
         for row in run.rounds[:_MAX_ROUNDS]
     ]
-    return page.table(("round", "began after", "took", "asked", "folded", "bytes"), rows)
+    return page.table(("round", "began after", "took", "asked", "folded", "bytes", "by"), rows)
 
 
 def _sites(run: History) -> str:
@@ -237,9 +239,7 @@ def _ends(workers: list[str], curves_: Mapping[str, Curve]) -> list[str]:
     return ranked if len(ranked) <= _MAX_ROWS else ranked[: _MAX_ROWS // 2] + ranked[-_MAX_ROWS // 2 :]
 
 
-def _site(
-    worker: str, dataset: str, names: list[str], by_metric: Mapping[str, Mapping[str, Curve]]
-) -> list[Cell]:
+def _site(worker: str, dataset: str, names: list[str], by_metric: Mapping[str, Mapping[str, Curve]]) -> list[Cell]:
     found = [by_metric[name].get(worker) for name in names]
     rounds = len({at for curve in found if curve for at, _ in curve})
     where = dataset.rstrip("/").rsplit("/", 1)[-1]
@@ -259,9 +259,7 @@ def _repeat(run: History) -> str:
     if run.settings:
         settings = list(run.settings.items())[:200]
         rows = [(Cell(key), Cell(theme.shorten(value, 300))) for key, value in settings]
-        parts.append(
-            f'<div style="max-width:680px;margin-top:16px">{page.table(("setting", "value"), rows)}</div>'
-        )
+        parts.append(f'<div style="max-width:680px;margin-top:16px">{page.table(("setting", "value"), rows)}</div>')
     return "".join(parts)
 
 

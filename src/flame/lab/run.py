@@ -60,7 +60,7 @@ def run(
         rounds: short for `set={"hyperparameters.rounds": …}`.
         settings: what a modelSpec.json holds, for a federation without a directory.
         set: settings that replace the job's, such as `{"optimizer.sort": "fedadam"}`.
-        hosts: how many processes; as many as there are cores if it is left out.
+        hosts: how many processes; as many as there are cores if it is left out; 0 runs everything in this one.
         seed: from which every worker's random numbers follow.
         out: the run directory; `runs/<job>-<time>` if it is left out.
         watch: called with every report of a host.
@@ -77,9 +77,7 @@ def run(
     if rounds is not None:
         changes["hyperparameters.rounds"] = str(rounds)
     given = dict(roles)
-    given |= {
-        name: cls for name, cls in (("trainer", trainer), ("aggregator", aggregator)) if cls is not None
-    }
+    given |= {name: cls for name, cls in (("trainer", trainer), ("aggregator", aggregator)) if cls is not None}
     options = Options(hosts, seed, Path(out) if out is not None else None, changes)
     if job is not None:
         if data or model or train:
@@ -96,9 +94,7 @@ def run(
         given = {**functions.programs(model, train, evaluate), **given}
     files = _files(_tag(tag), data, settings, changes)
     programs = {role.name: given.get(role.name) for role in files.tag.roles}
-    found = {
-        name: cls or MiddleAggregator for name, cls in programs.items() if cls or name.startswith("middle")
-    }
+    found = {name: cls or MiddleAggregator for name, cls in programs.items() if cls or name.startswith("middle")}
     missing = [name for name in programs if name not in found]
     if missing:
         raise ConfigError("flame.run", f"no class for role {', '.join(missing)}", "give roles={name: class}")

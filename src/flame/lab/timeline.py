@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from flame.lab import theme
 from flame.lab.curves import ticks
-from flame.lab.history import History, Span, Total
+from flame.lab.history import History, RoundRow, Span, Total
 from flame.lab.theme import escape, plural, shorten
 
 STYLE = """\
@@ -19,7 +19,7 @@ _KNOWN = {"train": 0, "aggregate": 1, "upload": 2, "evaluate": 3, "distribute": 
 """Tasklets that nearly every role has keep their colour from report to report."""
 
 _WAITS = ("fetch",)  # mostly spent on waiting: drawn in grey
-_OTHER = "var(--faint)"  # for tasklets beyond the palette
+_OTHER = "var(--mute)"  # for tasklets beyond the palette
 _MAX_ROWS, _MAX_BARS, _MAX_ROUNDS = 14, 2500, 3
 _WIDTH, _LEFT, _ROW = 1120.0, 178.0, 22.0
 
@@ -33,9 +33,7 @@ def hues(totals: Sequence[Total], spans: Sequence[Span]) -> dict[str, str]:
     for span in spans:
         if span.alias not in known:
             cost[span.alias] = cost.get(span.alias, 0.0) + span.seconds
-    free = iter(
-        [at for at in (4, 5, 7, *_KNOWN.values()) if at not in {_KNOWN[a] for a in _KNOWN if a in cost}]
-    )
+    free = iter([at for at in (4, 5, 7, *_KNOWN.values()) if at not in {_KNOWN[a] for a in _KNOWN if a in cost}])
     found: dict[str, str] = {}
     for alias in sorted(cost, key=lambda alias: -cost[alias]):
         at = -1 if alias in _WAITS else _KNOWN[alias] if alias in _KNOWN else next(free, -2)
@@ -48,24 +46,25 @@ def legend(aliases: Collection[str], colours: Mapping[str, str]) -> str:
     items = [(colours[alias], alias) for alias in colours if alias in aliases and colours[alias] != _OTHER]
     if any(colours.get(alias, _OTHER) == _OTHER for alias in aliases):
         items.append((_OTHER, "other"))
-    spans = (
-        f'<span><i style="background:{hue}"></i>{escape(shorten(name, 30))}</span>' for hue, name in items
-    )
+    spans = (f'<span><i style="background:{hue}"></i>{escape(shorten(name, 30))}</span>' for hue, name in items)
     return f'<p class="legend">{"".join(spans)}</p>'
 
 
 def starts(run: History) -> dict[int, float]:
     """When each round began: as the top aggregator saw it, else when a worker first did something in it."""
     found: dict[int, float] = {}
-    for row in (*run.top_rounds, *(() if run.top_rounds else run.spans)):
+    rows: Sequence[RoundRow | Span] = run.top_rounds or run.spans
+    for row in rows:
         if row.round > 0:
             found[row.round] = min(found.get(row.round, math.inf), row.start)
     return dict(sorted(found.items()))
 
 
 def lanes(spans: Sequence[Span], roles: Sequence[str], rounds: Sequence[int]) -> tuple[list[str], list[Span]]:
-    """The workers that a drawing has room for, by role and host, and their spans in the first of the rounds."""
+    """The workers that a drawing has room for, by role and host, and their spans in the first rounds."""
     members: dict[str, dict[str, None]] = {role: {} for role in roles}
+    last = max(rounds[:_MAX_ROUNDS], default=0)
+    spans = [span for span in spans if span.round <= last]
     for span in spans:
         members.setdefault(span.role, {})[span.worker] = None
     host = {span.worker: span.host for span in spans}
@@ -79,8 +78,7 @@ def lanes(spans: Sequence[Span], roles: Sequence[str], rounds: Sequence[int]) ->
         some = (workers[at * len(workers) // take] for at in range(take))
         rows += sorted(some, key=lambda name: (_natural(host[name]), _natural(name)))
     rows, keep = rows[:_MAX_ROWS], set(rows[:_MAX_ROWS])
-    last = max(rounds[:_MAX_ROUNDS], default=0)
-    chosen = sorted((s for s in spans if s.worker in keep and s.round <= last), key=lambda s: s.start)
+    chosen = sorted((s for s in spans if s.worker in keep), key=lambda s: s.start)
     return rows, chosen[:_MAX_BARS]
 
 
@@ -89,9 +87,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
-def gantt(
-    rows: Sequence[str], spans: Sequence[Span], colours: Mapping[str, str], starts: Mapping[int, float]
-) -> str:
+def gantt(rows: Sequence[str], spans: Sequence[Span], colours: Mapping[str, str], starts: Mapping[int, float]) -> str:
     """One lane per worker, one bar per tasklet; lines where rounds begin."""
     begin = min(span.start for span in spans)
     end = max(span.start + span.seconds for span in spans)
@@ -104,10 +100,8 @@ def gantt(
     for mark in marks:
         x = _LEFT + (mark - begin) * across
         parts.append(f'<path class="grid" d="M{x:.1f} 20V{height - 28:.1f}"/>')
-        parts.append(
-            f'<text x="{x:.1f}" y="{height - 12:.1f}" text-anchor="middle">{_mark(mark, marks)}</text>'
-        )
-    shown = {number: start for number, start in starts.items() if begin <= start < end}
+        parts.append(f'<text x="{x:.1f}" y="{height - 12:.1f}" text-anchor="middle">{_mark(mark, marks)}</text>')
+    shown = {number: max(start, begin) for number, start in starts.items() if start < end}
     parts += [_begin(number, _LEFT + (start - begin) * across, height) for number, start in shown.items()]
     top = {name: 26 + _ROW * at for at, name in enumerate(rows)}
     # Short bars last, so that long ones do not hide them.
@@ -164,10 +158,7 @@ def stack(role: str, spans: Sequence[Span], colours: Mapping[str, str]) -> str:
         cell[span.alias] = cell.get(span.alias, 0.0) + span.seconds
         workers.setdefault(span.round, set()).add(span.worker)
     rounds = sorted(by_round)
-    bins = [
-        rounds[at : at + math.ceil(len(rounds) / 60)]
-        for at in range(0, len(rounds), math.ceil(len(rounds) / 60))
-    ]
+    bins = [rounds[at : at + math.ceil(len(rounds) / 60)] for at in range(0, len(rounds), math.ceil(len(rounds) / 60))]
     order = sorted(colours, key=lambda alias: (alias in _WAITS, list(colours).index(alias)))
     columns = []
     for group in bins:
@@ -182,9 +173,7 @@ def stack(role: str, spans: Sequence[Span], colours: Mapping[str, str]) -> str:
         label = _mark(value, top) if value else "0"
         parts.append(f'<path class="grid" d="M{left} {y:.1f}H{width - 8}"/>')
         parts.append(f'<text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{label}</text>')
-    parts += [
-        _column(c, left + at * pitch, pitch, (base, rise), colours, bins[at]) for at, c in enumerate(columns)
-    ]
+    parts += [_column(c, left + at * pitch, pitch, (base, rise), colours, bins[at]) for at, c in enumerate(columns)]
     for at in range(0, len(bins), math.ceil(len(bins) / 10)):
         x = left + (at + 0.5) * pitch
         parts.append(f'<text x="{x:.1f}" y="{base + 17}" text-anchor="middle">{bins[at][0]}</text>')

@@ -53,9 +53,7 @@ class LocalRegistry:
         """
         uri = ("" if config.registry is None else config.registry.uri).removeprefix("file://")
         if _ADDRESS.match(uri):
-            raise ConfigError(
-                "registry.uri", f"{uri} is not a directory", "leave it empty, or name a directory"
-            )
+            raise ConfigError("registry.uri", f"{uri} is not a directory", "leave it empty, or name a directory")
         self._root = Path(uri or HOME).expanduser()
         self._worker = self._root / file_name(config.job.job_id) / file_name(config.task_id)
 
@@ -77,7 +75,7 @@ class LocalRegistry:
             path = directory / f"{file_name(name)}.csv"
             rows = [] if path.exists() else [["round", "time", name]]
             rows.append([str(epoch), f"{now:.3f}", str(value.item() if hasattr(value, "item") else value)])
-            with path.open("a", newline="") as file:
+            with path.open("a", newline="", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(_csv(rows))
 
     def save_params(self, hyperparameters: Any) -> None:

@@ -132,9 +132,7 @@ class Host:
 
     def _done(self) -> Done:
         sent, received = self.backend.traffic
-        totals = [
-            (role, alias, int(n), seconds) for (role, alias), (n, seconds) in sorted(self.totals.items())
-        ]
+        totals = [(role, alias, int(n), seconds) for (role, alias), (n, seconds) in sorted(self.totals.items())]
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         sent_bytes, messages = self.backend.sent_bytes, self.backend.sent_messages
         return Done(sent, received, sent_bytes, messages, self.spans, totals, self.never_asked, peak)
@@ -229,11 +227,7 @@ class _Worker:
         """The worker has a final model."""
         plan = self.host.plan
         lead = self.config.task_id == plan.lead
-        path = (
-            plan.out / "model.safetensors"
-            if lead
-            else plan.out / "models" / f"{_as_file(self.name)}.safetensors"
-        )
+        path = plan.out / "model.safetensors" if lead else plan.out / "models" / f"{_as_file(self.name)}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)
         save(str(path))
 

@@ -25,7 +25,7 @@ from flame.config import Config
 from flame.errors import RunError, WorkerFailed
 from flame.mode.role import Role
 from flame.runtime.host import Host, Plan
-from flame.runtime.reports import Done, Failed, Idle, Inbox, Outbox, Report
+from flame.runtime.reports import Done, Failed, Idle, Inbox, Outbox, Report, Stream
 
 _PR_SET_PDEATHSIG = 1
 
@@ -40,7 +40,7 @@ class Crew:
         consumers: the roles that hold data.
         names: every worker's readable name by task id.
         placement: the host of each worker, in the order of `configs`.
-        hosts: how many hosts there are.
+        hosts: how many hosts there are; 0 for one that is this process.
     """
 
     configs: Sequence[Config]
@@ -99,6 +99,9 @@ class Launch:
             RunError: a host died, or everybody waits for somebody else.
         """
         directory = self._seated()
+        if not self._crew.hosts:
+            self._build(0, directory, {}, _Here(self._take_here)).run()
+            return
         try:
             self._fork_all(directory)
             self._supervise()
@@ -153,17 +156,21 @@ class Launch:
             ours.close()
             if other != number:
                 theirs.close()
+        # Thousands of workers are built at once and stay: looking at them all each time would be most of the work.
+        gc.set_threshold(100_000, 50, 50)
+        self._build(number, directory, peers, Stream(reports[number][1])).run()
+
+    def _build(self, number: int, directory: Directory, peers: Mapping[int, socket.socket], outbox: Outbox) -> Host:
         crew = self._crew
         pool = Pool()
         ids = [config.task_id for config in crew.configs]
         backend = SharedMemory(directory, CODING, pool, peers=peers, numbered=ids)
-        plan = Plan(number, crew.hosts, self._seed, self._out, self._started, _lead(crew), crew.names)
-        host = Host(plan, backend, pool, Outbox(reports[number][1]))
+        plan = Plan(number, max(1, crew.hosts), self._seed, self._out, self._started, _lead(crew), crew.names)
+        host = Host(plan, backend, pool, outbox)
         for config, where in zip(crew.configs, crew.placement, strict=True):
             if where == number:
                 host.add(config, crew.roles[config.role], urgent=config.role not in crew.consumers)
-        gc.set_threshold(100_000, 50, 50)
-        host.run()
+        return host
 
     def _supervise(self) -> None:
         with selectors.DefaultSelector() as poller:
@@ -188,6 +195,13 @@ class Launch:
         if isinstance(report, Done):
             child.done = report
 
+    def _take_here(self, report: Report) -> None:
+        self._watch(0, report)
+        if isinstance(report, Failed):
+            raise WorkerFailed(report.worker, report.role, report.traceback)
+        if isinstance(report, Idle):
+            raise RunError(_deadlock(report.waits))
+
     def _look_for_deadlock(self) -> None:
         """If no host can run and nothing is under way between them, nothing will ever happen again."""
         quiet = [child.idle or child.done for child in self._children.values()]
@@ -196,16 +210,13 @@ class Launch:
             return
         if sum(state.sent for state in states) == sum(state.received for state in states):
             waits = [wait for state in states if isinstance(state, Idle) for wait in state.waits]
-            told = "\n".join(f"  {who} waits for {what}" for who, what in waits[:20])
-            raise RunError(f"deadlock: every worker that has not ended waits for another\n{told}")
+            raise RunError(_deadlock(waits))
 
     def _obituary(self, child: _Child) -> str:
         _, status = os.waitpid(child.pid, 0)
         code = os.waitstatus_to_exitcode(status)
         how = (
-            f"was killed by signal {-code} ({signal.Signals(-code).name})"
-            if code < 0
-            else f"ended with status {code}"
+            f"was killed by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"ended with status {code}"
         )
         placed = zip(self._crew.configs, self._crew.placement, strict=True)
         workers = [self._crew.names[config.task_id] for config, host in placed if host == child.number]
@@ -221,6 +232,18 @@ class Launch:
             child.inbox.sock.close()
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(child.pid, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Here:
+    """The outbox of a host in this process: its reports are acted on at once."""
+
+    send: Callable[[Report], None]
+
+
+def _deadlock(waits: Sequence[tuple[str, str]]) -> str:
+    told = "\n".join(f"  {who} waits for {what}" for who, what in waits[:20])
+    return f"deadlock: every worker that has not ended waits for another\n{told}"
 
 
 def seats_of(config: Config) -> list[Seat]:

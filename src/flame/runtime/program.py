@@ -30,18 +30,12 @@ def load(folder: Path, role: str) -> type[Role]:
     if not path.is_file():
         raise ConfigError(str(path), f"role {role} has no program", "every role folder needs a main.py")
     module = _imported(path, role)
-    found = {
-        name: thing
-        for name, thing in vars(module).items()
-        if isinstance(thing, type) and issubclass(thing, Role)
-    }
+    found = {name: thing for name, thing in vars(module).items() if isinstance(thing, type) and issubclass(thing, Role)}
     started = [found[name] for name in _called(path) if name in found]
     own = [thing for thing in found.values() if thing.__module__ == module.__name__]
     candidates = started or own
     if not candidates:
-        raise ConfigError(
-            str(path), f"role {role}: no class here is a role", "subclass a role such as flame.Trainer"
-        )
+        raise ConfigError(str(path), f"role {role}: no class here is a role", "subclass a role such as flame.Trainer")
     return candidates[-1]
 
 

@@ -67,8 +67,7 @@ class Record:
     def nbytes(self) -> int:
         """Bytes that workers have sent so far, as far as hosts have said."""
         return sum(
-            (self.done.get(host) or self.progress[host]).nbytes
-            for host in self.done.keys() | self.progress.keys()
+            (self.done.get(host) or self.progress[host]).nbytes for host in self.done.keys() | self.progress.keys()
         )
 
     def prepare(self) -> None:
@@ -128,10 +127,7 @@ class Record:
     def _start_up(self, seconds: float) -> float:
         """From the beginning to the first order: when workers could begin to train."""
         first = [
-            span[4]
-            for report in self.done.values()
-            for span in report.spans
-            if span[2] in ("distribute", "train")
+            span[4] for report in self.done.values() for span in report.spans if span[2] in ("distribute", "train")
         ]
         return min(first, default=self.started + seconds) - self.started
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -71,8 +71,15 @@ class Done(msgspec.Struct, tag="done", array_like=True):
 Report = RoundClosed | Measured | Failed | Progress | Idle | Done
 
 
-class Outbox:
-    """A host's end of the stream."""
+class Outbox(Protocol):
+    """Where a host puts its reports."""
+
+    def send(self, report: Report) -> None:
+        """Hand one report over."""
+
+
+class Stream:
+    """A host's end of a stream to the process that started it."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock

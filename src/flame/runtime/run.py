@@ -30,7 +30,8 @@ class Options:
     """How a job is run, as opposed to what it is.
 
     Attributes:
-        hosts: how many processes; None for as many as there are cores, and no more than there are workers.
+        hosts: how many processes; None for as many as there are cores, and no more than there are workers;
+            0 to run everything in this process, where a debugger sees it.
         seed: from which every worker's random numbers follow.
         out: the run directory; None for `runs/<job>-<time>`.
         values: what was overridden, as it is written down.
@@ -79,9 +80,7 @@ def execute(
     if prepared is not None:
         prepared(record.out)
     _warm_up(programs.values())
-    launch = Launch(
-        record.crew, seed=options.seed, out=record.out, started=started, watch=_watched(record, watch)
-    )
+    launch = Launch(record.crew, seed=options.seed, out=record.out, started=started, watch=_watched(record, watch))
     error: Exception | None = None
     try:
         launch.run()
@@ -111,20 +110,15 @@ def _watched(record: Record, watch: Watch | None) -> Callable[[int, Report], Non
     return take
 
 
-def _recorded(
-    files: JobFiles, options: Options, programs: Mapping[str, type[Role]], started: float
-) -> Record:
+def _recorded(files: JobFiles, options: Options, programs: Mapping[str, type[Role]], started: float) -> Record:
     specs = expand(files.tag, files.data, job_id=files.job.id)
     if not specs:
-        raise ConfigError(
-            "dataSpec", "the TAG expands to no workers", "list a dataset for each worker with data"
-        )
+        raise ConfigError("dataSpec", "the TAG expands to no workers", "list a dataset for each worker with data")
     job = replace(files.job, seed=options.seed)
     workers = list(configs(files.tag, job, specs))
-    hosts = options.hosts or os.cpu_count() or 1
-    hosts = min(hosts, len(workers))
+    hosts = min(_cores() if options.hosts is None else options.hosts, len(workers))
     consumers = frozenset(role.name for role in files.tag.roles if role.is_data_consumer)
-    crew = Crew(workers, programs, consumers, readable_names(workers), place(files.tag, specs, hosts), hosts)
+    crew = Crew(workers, programs, consumers, readable_names(workers), place(files.tag, specs, max(1, hosts)), hosts)
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     out = options.out or Path("runs") / f"{files.job.name or 'job'}-{stamp}"
     rounds = job.model.hyperparameters.rounds
@@ -149,6 +143,11 @@ def _check(files: JobFiles, programs: Mapping[str, type[Role]]) -> None:
     findings = check(files.tag, code=set(programs), data=files.data, tags_of=tags_of, protocols=protocols)
     if findings:
         raise TagError(findings, source=str(files.tag_path))
+
+
+def _cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _folder(files: JobFiles, role: str) -> Path:

@@ -36,9 +36,7 @@ class Builder:
             replica: workers per association.
             description: for people.
         """
-        self._roles.append(
-            Role(name, description, data_consumer, replica, tuple(dict(one) for one in associations))
-        )
+        self._roles.append(Role(name, description, data_consumer, replica, tuple(dict(one) for one in associations)))
         return self
 
     def channel(
@@ -60,9 +58,7 @@ class Builder:
             backend: its transport; the job's when empty.
             description: for people.
         """
-        tags = {
-            role: tuple(some.split() if isinstance(some, str) else some) for role, some in functions.items()
-        }
+        tags = {role: tuple(some.split() if isinstance(some, str) else some) for role, some in functions.items()}
         pair = (*tags, *tags, "", "")
         self._channels.append(
             Channel(

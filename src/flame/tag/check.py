@@ -99,7 +99,5 @@ def _findings(facts: Facts) -> list[Finding]:
     if "" in facts.broken:
         return []
     return [
-        Finding(*problem, invariant=rule.__name__.replace("_", "-"))
-        for rule in INVARIANTS
-        for problem in rule(facts)
+        Finding(*problem, invariant=rule.__name__.replace("_", "-")) for rule in INVARIANTS for problem in rule(facts)
     ]

@@ -31,9 +31,7 @@ def read_data(source: str | Path | list[object]) -> Data:
     findings: list[Finding] = []
     if isinstance(content, Mapping):
         old = "fromSystem" if "fromSystem" in content else "role by role"
-        findings.append(
-            Finding("", f"has an old form, {{{old}: …}}, that is no longer read", _EXAMPLE, "data-shape")
-        )
+        findings.append(Finding("", f"has an old form, {{{old}: …}}, that is no longer read", _EXAMPLE, "data-shape"))
         content = []
     if not isinstance(content, list):
         findings.append(Finding("", "is not a list", _EXAMPLE, "data-shape"))
@@ -58,13 +56,9 @@ def _row(path: str, row: object, data: dict[str, dict[str, list[str]]]) -> list[
     if not isinstance(role, str) or not role:
         found.append(Finding(join(path, "role"), "is not the name of a role", _EXAMPLE, "data-shape"))
     elif role in data:
-        found.append(
-            Finding(join(path, "role"), f"{role!r} has an entry already", "join the two", "data-shape")
-        )
+        found.append(Finding(join(path, "role"), f"{role!r} has an entry already", "join the two", "data-shape"))
     if not isinstance(groups, Mapping):
-        found.append(
-            Finding(join(path, "datasetGroups"), "is not an object by group", _EXAMPLE, "data-shape")
-        )
+        found.append(Finding(join(path, "datasetGroups"), "is not an object by group", _EXAMPLE, "data-shape"))
         groups = {}
     listed: dict[str, list[str]] = {}
     for group, some in groups.items():
@@ -75,9 +69,7 @@ def _row(path: str, row: object, data: dict[str, dict[str, list[str]]]) -> list[
             found.append(Finding(spot, "is not a list of datasets", "put it in brackets", "data-shape"))
             continue
         wrong = [j for j, one in enumerate(some) if not isinstance(one, str) or not one]
-        found += [
-            Finding(f"{spot}[{j}]", "is not the name of a dataset", "write text", "data-shape") for j in wrong
-        ]
+        found += [Finding(f"{spot}[{j}]", "is not the name of a dataset", "write text", "data-shape") for j in wrong]
         listed[str(group)] = [one for one in some if isinstance(one, str)]
     if isinstance(role, str):
         data.setdefault(role, listed)

@@ -66,9 +66,7 @@ def diff(before: Tag, after: Tag) -> Difference:
     """What changed; order says nothing, and neither do names of the TAG or descriptions."""
     changes = tuple(_compare("", _facts(before), _facts(after)))
     old, new = dumps(before).splitlines(), dumps(after).splitlines()
-    hunks = [
-        op for op in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes() if op[0] != "equal"
-    ]
+    hunks = [op for op in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes() if op[0] != "equal"]
     removed, added = (sum(op[2] - op[1] for op in hunks), sum(op[4] - op[3] for op in hunks))
     return Difference(changes, removed, added, sum(max(op[2] - op[1], op[4] - op[3]) for op in hunks))
 

@@ -29,12 +29,9 @@ def parse(content: object) -> tuple[Tag, list[Finding]]:
         description=door.text(row, "", "description"),
         revision=door.integer(row, "", "revision", 0, 0),
         roles=tuple(_role(door, one, f"roles[{i}]") for i, one in enumerate(door.items(row, "", "roles"))),
-        channels=tuple(
-            _channel(door, one, f"channels[{i}]") for i, one in enumerate(door.items(row, "", "channels"))
-        ),
+        channels=tuple(_channel(door, one, f"channels[{i}]") for i, one in enumerate(door.items(row, "", "channels"))),
         connectors=tuple(
-            _connector(door, one, f"connectors[{i}]")
-            for i, one in enumerate(door.items(row, "", "connectors"))
+            _connector(door, one, f"connectors[{i}]") for i, one in enumerate(door.items(row, "", "connectors"))
         ),
     )
     return tag, door.findings
@@ -63,9 +60,7 @@ def _channel(door: _Door, value: object, path: str) -> Channel:
     row = door.row(value, path, keys.CHANNEL)
     pair = door.texts(row.get("pair", []), path + ".pair")
     if "pair" in row and isinstance(row["pair"], list) and len(row["pair"]) != 2:
-        door.report(
-            path + ".pair", f"has {len(row['pair'])} roles, not 2", "name two roles, or one role twice"
-        )
+        door.report(path + ".pair", f"has {len(row['pair'])} roles, not 2", "name two roles, or one role twice")
     both = (pair[0], pair[1]) if len(pair) == 2 else ("", "")
     tags = door.mapping(row.get("funcTags") or {}, path + ".funcTags", "an object {role: [function, …]}")
     one_way = door.flag(row, path, "isUnidirectional")

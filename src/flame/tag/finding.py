@@ -65,6 +65,4 @@ def hint(name: str, known: Collection[str]) -> str:
     if close:
         return f"did you mean {close!r}?"
     some = sorted(known)[:10]
-    return (
-        f"known: {', '.join(some)}" + (", …" if len(known) > len(some) else "") if some else "none is defined"
-    )
+    return f"known: {', '.join(some)}" + (", …" if len(known) > len(some) else "") if some else "none is defined"

@@ -44,9 +44,7 @@ def unknown_channel(facts: Facts) -> Iterator[Problem]:
                 if name not in mine:
                     exists = any(channel.name == name for channel in facts.tag.channels)
                     reason = (
-                        f"role {role.name!r} is not on channel {name!r}"
-                        if exists
-                        else f"no channel is named {name!r}"
+                        f"role {role.name!r} is not on channel {name!r}" if exists else f"no channel is named {name!r}"
                     )
                     yield at("roles", i, "groupAssociation", j, name), reason, hint(name, mine)
 
@@ -68,11 +66,7 @@ def no_worker(facts: Facts) -> Iterator[Problem]:
     """Every role has an association, or there would be no worker of it."""
     for i, role in facts.roles("groupAssociation"):
         if not role.group_association:
-            example = (
-                "{"
-                + ", ".join(f'"{c.name}": "{c.groups[0]}"' for c in facts.tag.channels_of(role.name))
-                + "}"
-            )
+            example = "{" + ", ".join(f'"{c.name}": "{c.groups[0]}"' for c in facts.tag.channels_of(role.name)) + "}"
             yield (
                 at("roles", i, "groupAssociation"),
                 f"there would be no worker of {role.name!r}",
@@ -98,11 +92,7 @@ def one_sided_group(facts: Facts) -> Iterator[Problem]:
     """Where a group has workers of one role of the pair, it has workers of the other."""
     if not facts.can_name("roles") or not facts.can_name("channels"):
         return
-    roles = {
-        role.name: role
-        for _, role in facts.roles("groupAssociation", "isDataConsumer")
-        if role.group_association
-    }
+    roles = {role.name: role for _, role in facts.roles("groupAssociation", "isDataConsumer") if role.group_association}
     for i, channel in facts.channels("pair", "groupBy"):
         one, other = channel.pair
         if one == other or one not in roles or other not in roles:

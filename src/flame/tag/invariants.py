@@ -65,9 +65,7 @@ class Facts:
     def channels(self, *parts: str) -> Iterator[tuple[int, Channel]]:
         """The channels of which these parts could be read, numbered."""
         for i, channel in enumerate(self.tag.channels):
-            if f"channels[{i}]" not in self.broken and all(
-                self.is_whole("channels", i, part) for part in parts
-            ):
+            if f"channels[{i}]" not in self.broken and all(self.is_whole("channels", i, part) for part in parts):
                 yield i, channel
 
     def roles(self, *parts: str) -> Iterator[tuple[int, Role]]:
@@ -97,11 +95,7 @@ def bad_name(facts: Facts) -> Iterator[Problem]:
 def _name(path: str, name: str, allowed: re.Pattern[str]) -> Iterator[Problem]:
     if not name:
         yield path, "is empty", "give it a name"
-    elif (
-        not allowed.match(name)
-        or any(part in ("", ".", "..") for part in name.split("/"))
-        or name != name.strip()
-    ):
+    elif not allowed.match(name) or any(part in ("", ".", "..") for part in name.split("/")) or name != name.strip():
         kind = "a plain folder name" if allowed is _ONE_FOLDER else "plain text"
         yield path, f"{name!r} is not {kind}", "use letters, digits, '-', '_' and '.'"
 
@@ -293,9 +287,7 @@ def _partner(facts: Facts, channel: Channel, role: str, action: Action) -> tuple
     typo = next((name for name in unknown if nearest(name, action.partners, 0.8)), "")
     if unknown and not (typo and typo not in facts.tags_of.get(other, ())):
         return None
-    told = (
-        f"{other!r} performs {typo!r}: a slip of the pen?" if typo else f"add {wanted} to role {other!r} here"
-    )
+    told = f"{other!r} performs {typo!r}: a slip of the pen?" if typo else f"add {wanted} to role {other!r} here"
     if action.sends:
         return f"nobody takes what {action.tag!r} sends: role {other!r} has no {wanted} here", told
     return f"{action.tag!r} would wait for ever: role {other!r} has no {wanted} here", told
@@ -307,11 +299,7 @@ def deadlock(facts: Facts) -> Iterator[Problem]:
     if not whole or not facts.can_name("roles") or [*no_partner(facts), *repeated_tag(facts)]:
         return
     stuck = protocol.blocked(facts.tag, facts.actions)
-    waits = [
-        f"{one.step.role!r} in {one.step.tag!r} for {' or '.join(map(repr, one.waits_for))}" for one in stuck
-    ]
+    waits = [f"{one.step.role!r} in {one.step.tag!r} for {' or '.join(map(repr, one.waits_for))}" for one in stuck]
     if stuck:
-        fix = (
-            "a loop of waiting: turn one channel around, or list own functions in the order in which they run"
-        )
+        fix = "a loop of waiting: turn one channel around, or list own functions in the order in which they run"
         yield at(*stuck[0].step.path), f"waits for ever: {'; '.join(waits)}", fix

@@ -46,8 +46,7 @@ class Action:
 
 def _table(*rows: tuple[str, bool, str]) -> dict[str, Action]:
     return {
-        tag: Action(tag, sends, frozenset(partners.split()), tag in partners.split())
-        for tag, sends, partners in rows
+        tag: Action(tag, sends, frozenset(partners.split()), tag in partners.split()) for tag, sends, partners in rows
     }
 
 
@@ -127,9 +126,7 @@ def partners(channel: Channel, role: str, name: str, actions: Mapping[str, Actio
     """The functions at the other side of a channel with which a function of a role speaks."""
     mine = actions[name]
     return [
-        other
-        for other in channel.tags_of(channel.other(role))
-        if other in actions and _speak(mine, actions[other])
+        other for other in channel.tags_of(channel.other(role)) if other in actions and _speak(mine, actions[other])
     ]
 
 
@@ -175,11 +172,7 @@ class _Run:
             for role in self._at:
                 self._move(role)
         before = seen[state]
-        stuck = [
-            self._programs[role][self._at[role]].step
-            for role in self._at
-            if self._moved[role] == before[role]
-        ]
+        stuck = [self._programs[role][self._at[role]].step for role in self._at if self._moved[role] == before[role]]
         return [Blocked(step, tuple(self._partners(step))) for step in stuck]
 
     def _partners(self, step: Step) -> list[str]:
@@ -193,9 +186,7 @@ class _Run:
             channel = self._tag.channels[step.channel]
             there = self._partners(step)
             if action.sends and there:
-                yield _Move(
-                    step, gives=tuple((step.channel, channel.other(step.role), other) for other in there)
-                )
+                yield _Move(step, gives=tuple((step.channel, channel.other(step.role), other) for other in there))
             if action.receives and there:
                 yield _Move(step, takes=(step.channel, step.role, step.tag))
 

@@ -119,9 +119,7 @@ class Channel:
             ValueError: the role is not of this channel's pair.
         """
         if role not in self.pair:
-            raise ValueError(
-                f"channel {self.name!r} joins {self.pair[0]!r} and {self.pair[1]!r}, not {role!r}"
-            )
+            raise ValueError(f"channel {self.name!r} joins {self.pair[0]!r} and {self.pair[1]!r}, not {role!r}")
         return self.pair[1] if role == self.pair[0] else self.pair[0]
 
     def group_of(self, association: Mapping[str, str]) -> str:
@@ -209,9 +207,7 @@ class Tag:
             if channel.name == name:
                 return channel
         known = [channel.name for channel in self.channels]
-        raise TagError(
-            [Finding("channels", f"no channel is named {name!r}", hint(name, known), "unknown-channel")]
-        )
+        raise TagError([Finding("channels", f"no channel is named {name!r}", hint(name, known), "unknown-channel")])
 
     def channels_of(self, role: str) -> tuple[Channel, ...]:
         """The channels that a role is on, in the file's order."""
@@ -243,11 +239,7 @@ def dumps(tag: Tag, width: int = 110) -> str:
 def _lay_out(value: Any, depth: int, used: int, width: int) -> str:
     flat = json.dumps(value, ensure_ascii=False)
     nested = isinstance(value, dict) and any(isinstance(item, dict | list) for item in value.values())
-    if (
-        not isinstance(value, dict | list)
-        or not value
-        or (len(flat) + used <= width and not (depth < 3 and nested))
-    ):
+    if not isinstance(value, dict | list) or not value or (len(flat) + used <= width and not (depth < 3 and nested)):
         return flat
     pad = "  " * (depth + 1)
     if isinstance(value, dict):

@@ -62,9 +62,7 @@ def hierarchical(*, regions: Sequence[str] = ("eu", "na"), depth: int = 3, repli
     Regions may be paths (`eu/west`): each tier further up drops the last part.
     """
     _at_least("hierarchical", "depth", depth, 3)
-    tiers = (
-        ["middle-aggregator"] if depth == 3 else [f"middle-aggregator-{i}" for i in range(depth - 2, 0, -1)]
-    )
+    tiers = ["middle-aggregator"] if depth == 3 else [f"middle-aggregator-{i}" for i in range(depth - 2, 0, -1)]
     names = ["trainer", *tiers, "top-aggregator"]
     channels = ["param-channel", *(f"channel-{i}" for i in range(depth - 3, 0, -1)), "global-channel"]
     levels = [_shortened(regions, up, is_top=up == depth - 2) for up in range(depth - 1)]
@@ -88,8 +86,7 @@ def _shortened(regions: Sequence[str], up: int, *, is_top: bool) -> dict[str, st
     if is_top:
         return dict.fromkeys(regions, DEFAULT_GROUP)
     return {
-        region: "/".join(region.split("/")[: max(0, region.count("/") + 1 - up)]) or DEFAULT_GROUP
-        for region in regions
+        region: "/".join(region.split("/")[: max(0, region.count("/") + 1 - up)]) or DEFAULT_GROUP for region in regions
     }
 
 
@@ -144,9 +141,7 @@ def coordinated(*, aggregators: int = 2) -> Tag:
             "middle-agg-coord-channel",
             {"middle-aggregator": "coordinate", "coordinator": "coordinateWithMidAgg"},
         )
-        .channel(
-            "top-agg-coord-channel", {"top-aggregator": "coordinate", "coordinator": "coordinateWithTopAgg"}
-        )
+        .channel("top-agg-coord-channel", {"top-aggregator": "coordinate", "coordinator": "coordinateWithTopAgg"})
         .done()
     )
 

@@ -229,7 +229,8 @@ def _big_tensor(reader: Reader, depth: int) -> Any:
 
 
 def _weights(reader: Reader, depth: int) -> Weights:
-    layout = _layout(bytes(reader.take()))
+    plain = bytes(reader.take())
+    layout = _known_layout(plain) if len(plain) <= _MOST_KNOWN else _layout(plain)
     data = as_bytes(next(reader.buffers)).view()
     data.flags.writeable = False
     try:
@@ -241,9 +242,17 @@ def _weights(reader: Reader, depth: int) -> Weights:
 _unpack_layout = msgspec.msgpack.Decoder(list[tuple[str, str, list[int]]]).decode
 
 
-@lru_cache(maxsize=64)
+_MOST_KNOWN = 256 << 10
+"""Bytes of a layout that is worth remembering, and can do no harm if a stranger sent it."""
+
+
+@lru_cache(maxsize=32)
+def _known_layout(plain: bytes) -> Layout:
+    # Every update of a run has the same layout: its bytes are read once, and all receivers share the record.
+    return _layout(plain)
+
+
 def _layout(plain: bytes) -> Layout:
-    # Every update of a run has the same layout: the bytes are read once, and its receivers share the record.
     try:
         return Layout.from_plain(_unpack_layout(plain))
     except (WeightsError, msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -160,8 +160,7 @@ def _is_level(picture: Picture, line: Line) -> bool:
 def _size(box: Box, sides: _Sides, lines: Sequence[Line]) -> tuple[float, float]:
     text = max([LETTER * width(box.title), *(SMALL * width(told) for told in box.lines)])
     slots = [
-        sum(max(24.0, 14 + SMALL * max(map(width, lines[i].tags))) for i in side)
-        for side in (sides.top, sides.bottom)
+        sum(max(24.0, 14 + SMALL * max(map(width, lines[i].tags))) for i in side) for side in (sides.top, sides.bottom)
     ]
     return max(96.0, text + 32, *slots), 32 + 16.0 * len(box.lines) + (4 if box.lines else 0)
 
@@ -195,9 +194,7 @@ def _draw(i: int, line: Line, spots: Sequence[Spot], sides: Sequence[_Sides], ta
     (x1, y1, d1), (x2, y2, d2) = points
     reach = abs(y2 - y1) * 0.5 if d1 != d2 else 96.0
     curve = ((x1, y1), (x1, y1 + d1 * reach), (x2, y2 + d2 * reach), (x2, y2))
-    tags = tuple(
-        _tag(text, x, y, down, taken) for text, (x, y, down) in zip(line.tags, points, strict=True) if text
-    )
+    tags = tuple(_tag(text, x, y, down, taken) for text, (x, y, down) in zip(line.tags, points, strict=True) if text)
     label = _free(line, [_on(curve, t) for t in (0.5, 0.42, 0.58, 0.34, 0.66, 0.28, 0.72, 0.22, 0.78)], taken)
     path = "M{:.1f} {:.1f}C{:.1f} {:.1f} {:.1f} {:.1f} {:.1f} {:.1f}".format(
         *(value for point in curve for value in point)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 from flame.tag.draw.picture import Picture
 
 
 def render(picture: Picture) -> str:
     """The picture in Mermaid's language."""
-    lines = [f"---escaped(picture.title)}"}\n---", "flowchart TB"]
+    title = json.dumps(_escaped(picture.title), ensure_ascii=False)  # JSON text is YAML text too
+    lines = [f"---\ntitle: {title}\n---", "flowchart TB"]
     for i, box in enumerate(picture.boxes):
         opening, closing = ("[(", ")]") if box.has_data else ("[", "]")
         name = "<br/>".join(_escaped(text) for text in (box.title, *box.lines))

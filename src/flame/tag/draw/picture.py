@@ -105,14 +105,10 @@ def of_roles(tag: Tag) -> Picture:
     boxes = [
         Box(
             title=name,
-            lines=("one per dataset",)
-            if roles[name].is_data_consumer
-            else _count(roles[name].replica, "replicas"),
+            lines=("one per dataset",) if roles[name].is_data_consumer else _count(roles[name].replica, "replicas"),
             level=level.get(name, 0),
             has_data=roles[name].is_data_consumer,
-            is_many=roles[name].is_data_consumer
-            or roles[name].replica > 1
-            or len(roles[name].group_association) > 1,
+            is_many=roles[name].is_data_consumer or roles[name].replica > 1 or len(roles[name].group_association) > 1,
         )
         for name in names
     ]
@@ -163,9 +159,7 @@ def _kinds(tag: Tag, workers: Sequence[WorkerSpec]) -> Counter[Kind]:
     for key, count in by_association.items():
         worker = first[key]
         channels = tag.channels_of(worker.role)
-        counts[worker.role, tuple(channel.group_of(worker.group_association) for channel in channels)] += (
-            count
-        )
+        counts[worker.role, tuple(channel.group_of(worker.group_association) for channel in channels)] += count
     return counts
 
 

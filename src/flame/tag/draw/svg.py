@@ -31,8 +31,7 @@ font-family:system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,san
 .flame-tag .pill{fill:var(--ground);stroke-width:1}
 .flame-tag .halo{fill:var(--ground);opacity:.88}
 """ + "".join(
-    f".flame-tag .line.c{i},.flame-tag .pill.c{i}{{stroke:var(--c{i})}}"
-    f".flame-tag text.c{i}{{fill:var(--c{i})}}\n"
+    f".flame-tag .line.c{i},.flame-tag .pill.c{i}{{stroke:var(--c{i})}}.flame-tag text.c{i}{{fill:var(--c{i})}}\n"
     for i in range(COLOURS)
 )
 
