@@ -7,6 +7,7 @@ would cost more than a twentieth of the time. High-water marks (VmHWM) come from
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 import time
@@ -38,6 +39,7 @@ class Measured:
 
     Attributes:
         wall_s: from its start to its end.
+        cpu_s: processor time of the whole tree, which other programs on the machine disturb less.
         started_at: wall-clock time of its start (`time.time()`).
         peak: the largest sum of PSS over the tree, bytes.
         processes: every process seen, by pid.
@@ -45,6 +47,7 @@ class Measured:
     """
 
     wall_s: float
+    cpu_s: float
     started_at: float
     peak: int
     processes: dict[int, Process] = field(default_factory=dict)
@@ -69,10 +72,9 @@ def measure(command: Sequence[str], env: Mapping[str, str], scratch: Path, limit
     """
     out, err = scratch / "stdout", scratch / "stderr"
     with out.open("wb") as stdout, err.open("wb") as stderr:
+        before = _cpu_s()
         started_at, start = time.time(), time.perf_counter()
-        child = subprocess.Popen(
-            command, env=dict(env), stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr
-        )
+        child = subprocess.Popen(command, env=dict(env), stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
         processes: dict[int, Process] = {}
         peak, wait_s = 0, INTERVAL_S
         while True:
@@ -89,7 +91,13 @@ def measure(command: Sequence[str], env: Mapping[str, str], scratch: Path, limit
     if child.returncode:
         tail = (out.read_text()[-2000:] + err.read_text()[-4000:]).strip()
         raise Failed(f"{' '.join(command)}: status {child.returncode} after {wall_s:.1f} s\n{tail}")
-    return Measured(wall_s, started_at, peak, processes, out.read_text())
+    return Measured(wall_s, _cpu_s() - before, started_at, peak, processes, out.read_text())
+
+
+def _cpu_s() -> float:
+    """User and system time of every descendant that has ended and was waited for."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _sample(root: int, processes: dict[int, Process]) -> int:

@@ -67,9 +67,7 @@ def digits(site: int, count: int = 20) -> tuple[Tensor, Tensor]:
     return pixels[rows], labels[rows]
 
 
-def fit(
-    model: nn.Module, inputs: Tensor, labels: Tensor, batch: int, optimizer: torch.optim.Optimizer
-) -> float:
+def fit(model: nn.Module, inputs: Tensor, labels: Tensor, batch: int, optimizer: torch.optim.Optimizer) -> float:
     """One pass over the samples in batches, in a fresh random order; the mean loss."""
     model.train()
     order = torch.randperm(len(labels))

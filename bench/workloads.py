@@ -31,6 +31,7 @@ class Cost:
 
     Attributes:
         wall_s: the whole command.
+        cpu_s: processor time of all of its processes.
         start_up_s: from the command to its first round.
         round_s: one round, steady: the median interval between rounds.
         peak: the process tree's peak memory (summed PSS), bytes.
@@ -38,6 +39,7 @@ class Cost:
     """
 
     wall_s: float
+    cpu_s: float
     start_up_s: float
     round_s: float
     peak: float
@@ -81,12 +83,12 @@ START_UP = Target("start-up", lambda flame, _: flame.start_up_s, 3, " s")
 
 WORKLOADS = {
     "A": Workload(
-        "10 clients × 500 images, CNN, Adam, 10 rounds",
+        "10 clients x 500 images, CNN, Adam, 10 rounds",
         "a_cnn",
         10,
         ("a",),
         (
-            Target("whole command / floor", lambda flame, floor: flame.wall_s / floor.wall_s, 1.2, " ×"),
+            Target("whole command / floor", lambda flame, floor: flame.wall_s / floor.wall_s, 1.2, " x"),
             Target("peak memory", lambda flame, _: flame.peak / MB, 700, " MB"),
             START_UP,
         ),
@@ -98,19 +100,19 @@ WORKLOADS = {
         ("b",),
         (
             Target("a round on shm", lambda flame, _: flame.round_s, 0.15, " s"),
-            Target("aggregator / model", lambda flame, _: flame.extra["aggregator"] / MODEL_B, 2.5, " ×"),
+            Target("aggregator / model", lambda flame, _: flame.extra["aggregator"] / MODEL_B, 2.5, " x"),
             START_UP,
         ),
         options=("--hosts", "5"),
         also={"loopback TCP": ("b", "tcp")},
     ),
     "C": Workload(
-        "1,000 clients × 20 digits, 100 a round, MLP, 10 rounds",
+        "1,000 clients x 20 digits, 100 a round, MLP, 10 rounds",
         "c_cohort",
         1_000,
         ("c",),
         (
-            Target("a round / floor", lambda flame, floor: flame.round_s / floor.round_s, 1.2, " ×"),
+            Target("a round / floor", lambda flame, floor: flame.round_s / floor.round_s, 1.2, " x"),
             START_UP,
         ),
     ),
@@ -134,12 +136,9 @@ def run(name: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="flame-bench-") as scratch:
         flame = flame_side(workload, Path(scratch))
         floor = floor_side(workload.floor, Path(scratch))
-        others = {
-            label: asdict(floor_side(arguments, Path(scratch))) for label, arguments in workload.also.items()
-        }
+        others = {label: asdict(floor_side(arguments, Path(scratch))) for label, arguments in workload.also.items()}
     targets = [
-        {"what": t.what, "measured": t.of(flame, floor), "limit": t.limit, "unit": t.unit}
-        for t in workload.targets
+        {"what": t.what, "measured": t.of(flame, floor), "limit": t.limit, "unit": t.unit} for t in workload.targets
     ]
     return {
         "workload": name,
@@ -147,7 +146,7 @@ def run(name: str) -> dict[str, Any]:
         **asdict(flame),
         "floor": asdict(floor),
         "other_floors": others,
-        "ratio": {key: getattr(flame, key) / getattr(floor, key) for key in ("wall_s", "round_s", "peak")},
+        "ratio": {key: getattr(flame, key) / getattr(floor, key) for key in ("wall_s", "cpu_s", "round_s", "peak")},
         "targets": [{**target, "met": target["measured"] <= target["limit"]} for target in targets],
     }
 
@@ -171,6 +170,7 @@ def flame_side(workload: Workload, scratch: Path) -> Cost:
     starts = [one["start"] for one in rounds]
     return Cost(
         measured.wall_s,
+        measured.cpu_s,
         record["start_up_s"],
         statistics.median(later - earlier for earlier, later in itertools.pairwise(starts)),
         measured.peak,
@@ -186,6 +186,7 @@ def floor_side(arguments: tuple[str, ...], scratch: Path) -> Cost:
     said = json.loads(measured.output.splitlines()[-1])
     return Cost(
         measured.wall_s,
+        measured.cpu_s,
         said["first_round_at"] - measured.started_at,
         statistics.median(said["rounds_s"]),
         measured.peak,

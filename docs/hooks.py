@@ -8,8 +8,9 @@ from __future__ import annotations
 import argparse
 import inspect
 import re
-import textwrap
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
 
 import flame
 from flame import cli, errors, extend
@@ -27,8 +28,7 @@ def on_page_markdown(markdown: str, **_: object) -> str:
 def of_errors() -> str:
     """One heading per error class, in the order of the tree."""
     return "\n\n".join(
-        f"## {error.__name__}\n\nis a `{error.__base__.__name__}`.\n\n{from_docstring(error)}"
-        for error in error_classes()
+        f"## {error.__name__}\n\nIs a {names(error.__bases__)}.\n\n{from_docstring(error)}" for error in error_classes()
     )
 
 
@@ -61,46 +61,97 @@ def of_choices() -> str:
         parts.append(f"## {kind}")
         for name in extend.names(kind):
             factory = extend.lookup(kind, name)
-            parts.append(f"### {name}\n\n{from_docstring(factory)}\n\nSettings: `{signature(factory)}`")
+            parts.append(f"### {name}\n\n{description(factory)}")
+            if kind in ("optimizer", "selector"):
+                parts.append(f"Settings (`kwargs`): {settings(factory)}.")
+            if kind == "optimizer":
+                parts.append(inspect.getdoc(sys.modules[factory.__module__]) or "")
     return "\n\n".join(parts)
+
+
+def settings(factory: Callable[..., object]) -> str:
+    """The parameters of a factory that a config may give, with their defaults."""
+    found = [
+        f"`{p.name}`" if p.default in (None, p.empty) else f"`{p.name}` = {p.default}"
+        for p in inspect.signature(factory).parameters.values()
+        if p.kind is not p.VAR_KEYWORD and p.name != "generator"  # the engine gives a selector its generator
+    ]
+    return ", ".join(found) or "none"
 
 
 def of_api() -> str:
     """One heading per public name of `flame`."""
+    return "\n\n".join(f"## flame.{name}\n\n{of_value(getattr(flame, name))}" for name in sorted(flame.__all__))
+
+
+def of_value(value: object) -> str:
+    """A public value: its signature, what it says of itself, and its public methods."""
     parts = []
-    for name in sorted(flame.__all__):
-        value = getattr(flame, name)
-        head = f"```text\n{name}{signature(value)}\n```\n\n" if callable(value) else ""
-        parts.append(f"## flame.{name}\n\n{head}{from_docstring(value)}")
+    if callable(value) and not (isinstance(value, type) and issubclass(value, flame.Role | Exception)):
+        parts.append(f"```text\n{value.__name__}{signature(value)}\n```")
+    parts.append(from_docstring(value))
+    if isinstance(value, type) and not issubclass(value, Exception):
+        found = list(methods(value))
+        parts += ["**Methods**", "\n".join(found)] if found else []
     return "\n\n".join(parts)
 
 
-def signature(value: object) -> str:
-    """A callable's parameters as text, without annotations that no reader needs."""
-    try:
-        found = inspect.signature(value)
-    except (TypeError, ValueError):
-        return "(…)"
-    bare = [p.replace(annotation=inspect.Parameter.empty) for p in found.parameters.values()]
-    return str(found.replace(parameters=bare, return_annotation=inspect.Signature.empty))
+def methods(cls: type) -> Iterator[str]:
+    """One line per public method or property that a class defines itself."""
+    for name, member in vars(cls).items():
+        inner = getattr(member, "__func__", getattr(member, "fget", getattr(member, "func", member)))
+        if name.startswith("_") or not (inspect.isfunction(inner) and inspect.getdoc(inner)):
+            continue
+        call = (
+            ""
+            if isinstance(member, property | cached_property)
+            else re.sub(r"\((self|cls)(, )?", "(", signature(inner))
+        )
+        summary = (inspect.getdoc(inner) or "").partition("\n\n")[0].replace("\n", " ")
+        yield f"- `{name}{call}`: {summary}"
+
+
+def signature(value: Callable[..., object]) -> str:
+    """A callable's parameters as text, one a line where they are many, without annotations."""
+    found = inspect.signature(value)
+    bare = [plain(p) for p in found.parameters.values()]
+    text = str(found.replace(parameters=bare, return_annotation=inspect.Signature.empty))
+    return text if len(text) < 90 else text.replace("(", "(\n    ", 1).replace(", ", ",\n    ")
+
+
+def plain(parameter: inspect.Parameter) -> inspect.Parameter:
+    """A parameter without its annotation; an empty mapping as its default reads `{}`."""
+    default = {} if isinstance(parameter.default, Mapping) else parameter.default
+    return parameter.replace(annotation=inspect.Parameter.empty, default=default)
+
+
+def names(classes: Iterable[type]) -> str:
+    """The classes' names, as text."""
+    return " and a ".join(f"`{cls.__name__}`" for cls in classes)
+
+
+def description(value: object) -> str:
+    """What a docstring says before its first section."""
+    return from_docstring(value).partition("\n**")[0].strip()
 
 
 def from_docstring(value: object) -> str:
     """A Google-style docstring as Markdown."""
-    lines, section = [], False
+    lines: list[str] = []
+    section = ""
     for line in (inspect.getdoc(value) or "").splitlines():
-        if line.rstrip(":") in SECTIONS and line.endswith(":"):
-            section = True
-            lines += [f"**{line.rstrip(':')}**", ""]
-        elif section and re.match(r" {4}\S", line):
-            name, found, text = line.strip().partition(": ")
+        name, found, text = line.strip().partition(": ")
+        if line.endswith(":") and line.rstrip(":") in SECTIONS:
+            section = line.rstrip(":")
+            lines += [f"**{section}**", ""]
+        elif section in ("Args", "Attributes", "Raises") and re.match(r" {4}\S", line):
             lines.append(f"- `{name}`: {text}" if found else f"- {line.strip()}")
-        elif section and line.startswith("     "):
+        elif section and line.startswith("    "):
             lines.append("  " + line.strip())
         else:
-            section = section and not line.strip()
+            section = "" if line.strip() else section
             lines.append(line)
-    return textwrap.dedent("\n".join(lines)).strip()
+    return "\n".join(lines).strip()
 
 
 GENERATED: dict[str, Callable[[], str]] = {

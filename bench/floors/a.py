@@ -52,9 +52,7 @@ def main() -> None:
     torch.set_num_threads(1)
     shared = flat(Cnn()).share_memory_()
     answers = torch.zeros(CLIENTS, len(shared)).share_memory_()
-    torch.optim.Adam(
-        [torch.zeros(1, requires_grad=True)]
-    )  # imports what an optimizer needs, once, before the fork
+    torch.optim.Adam([torch.zeros(1, requires_grad=True)])  # imports what an optimizer needs, once, before the fork
     context = multiprocessing.get_context("fork")
     begin, end = context.Barrier(PROCESSES + 1), context.Barrier(PROCESSES + 1)
     workers = [

@@ -44,8 +44,7 @@ def through_memory() -> None:
     begin, end = context.Barrier(CLIENTS + 1), context.Barrier(CLIENTS + 1)
     blocks = [shared_memory.SharedMemory(create=True, size=4 * LENGTH) for _ in range(CLIENTS + 1)]
     clients = [
-        context.Process(target=answer_in_memory, args=(blocks[0].name, block.name, begin, end))
-        for block in blocks[1:]
+        context.Process(target=answer_in_memory, args=(blocks[0].name, block.name, begin, end)) for block in blocks[1:]
     ]
     for client in clients:
         client.start()

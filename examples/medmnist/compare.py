@@ -64,11 +64,13 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     parser = argparse.ArgumentParser(description="Compare optimizers on the Med-MNIST federation.")
     parser.add_argument("runs", nargs="*", metavar="RUN", help=f"of {', '.join(plan['runs'])}")
     parser.add_argument("--out", type=Path, default=Path("runs") / "compare-medmnist")
-    parser.epilog = "Other options, such as --seed, --hosts and --set, are those of `flame run`."
-    args, options = parser.parse_known_args(arguments)
+    parser.add_argument("--rounds", type=int, default=0, help="other than modelSpec.json says")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args(arguments)
     if unknown := [name for name in args.runs if name not in plan["runs"]]:
         parser.error(f"no run named {', '.join(unknown)}; there are: {', '.join(plan['runs'])}")
     chosen = args.runs or list(plan["runs"])
+    options = [f"--seed={args.seed}"] + [f"--set=hyperparameters.rounds={args.rounds}"] * bool(args.rounds)
     rows = [run(name, plan, args.out, options) for name in chosen]
     print("\n" + table(rows, plan))
     target = plan["metric"], plan["target"]

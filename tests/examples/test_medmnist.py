@@ -12,10 +12,7 @@ import torch
 @pytest.fixture(scope="module")
 def rows(load, medmnist: Path, tmp_path_factory) -> dict:
     out = tmp_path_factory.mktemp("medmnist")
-    return {
-        row.name: row
-        for row in load("medmnist/compare.py").main(["--out", str(out), "--set", "hyperparameters.rounds=8"])
-    }
+    return {row.name: row for row in load("medmnist/compare.py").main([f"--out={out}", "--rounds=8"])}
 
 
 def test_the_federation_learns(rows: dict) -> None:

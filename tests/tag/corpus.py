@@ -1,160 +1,17 @@
-"""Broken TAGs, made from good ones by small mutations, each with exactly the findings that it should give.
-
-A mutation is a few `(path, value)` edits of a good TAG; `CUT` removes what is at the path, and a list ends at `[+]`.
-"""
+"""Broken TAGs, made from good ones by small mutations, each with exactly the findings that it should give."""
 
 from __future__ import annotations
 
-import copy
-import json
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
 
+from corpus_shapes import keys, shapes
 from good_tags import GOOD
-
-CUT = object()
-STEP = re.compile(r"\[(\d+|\+)\]|([^.\[\]]+)")
-
-Edit = tuple[str, object]
-Expected = tuple[str, str]  # invariant, path
-
-
-@dataclass(frozen=True)
-class Broken:
-    name: str
-    base: str
-    edits: tuple[Edit, ...]
-    expected: frozenset[Expected]
-    options: dict[str, Any] = field(default_factory=dict)
-
-    def content(self) -> Any:
-        content = json.loads(json.dumps(GOOD[self.base]))  # a copy in which no two places share a list
-        for path, value in self.edits:
-            content = put(content, path, value)
-        return content
-
-
-def put(content: Any, path: str, value: object) -> Any:
-    """Sets, appends or cuts what is at a path."""
-    steps: list[Any] = [int(i) if i.isdecimal() else i or key for i, key in STEP.findall(path)]
-    if not steps:
-        return value
-    place = content
-    for step in steps[:-1]:
-        place = place[step]
-    last = steps[-1]
-    if value is CUT:
-        del place[last]
-    elif last == "+":
-        place.append(copy.deepcopy(value))
-    else:
-        place[last] = copy.deepcopy(value)
-    return content
+from mutation import CUT, Broken, Edit, many, one
 
 
 def corpus() -> list[Broken]:
     """All of them; their names are unique."""
-    return [*_shapes(), *_keys(), *_names(), *_graph(), *_groups(), *_tags(), *_protocols(), *_deadlocks(), *_outside()]
-
-
-def one(base: str, path: str, value: object, *expected: str, **options: Any) -> Broken:
-    """One edit; expected findings as `invariant path`, an `=` standing for the edited path."""
-    shown = "CUT" if value is CUT else repr(value)
-    return many(f"{base}: {path} = {shown}", base, [(path, value)], *expected, **options)
-
-
-def many(name: str, base: str, edits: list[Edit], *expected: str, **options: Any) -> Broken:
-    pairs = [row.partition(" ")[::2] for row in expected]
-    first = edits[0][0]
-    found = frozenset((rule, first if path == "=" else path) for rule, path in pairs)
-    return Broken(name, base, tuple(edits), found, options)
-
-
-def _shapes() -> Iterator[Broken]:
-    """Values of the wrong type: one finding at the place, and none about what hangs on it."""
-    for value in (None, [], "text", 5, True):
-        yield one("mnist", "", value, "shape =")
-    for value in ({}, "text", 5):
-        yield one("mnist", "roles", value, "shape =")
-        yield one("mnist", "channels", value, "shape =")
-        yield one("mnist", "connectors", value, "shape =")
-    for value in (5, True, [], {}, 1.5):
-        yield one("mnist", "name", value, "shape =")
-        yield one("mnist", "roles[0].name", value, "shape =")
-        yield one("mnist", "channels[0].name", value, "shape =")
-    for value in ("two", 1.5, True, [2]):
-        yield one("mnist", "roles[1].replica", value, "shape =")
-    for value in ("true", 1, [], {}):
-        yield one("mnist", "roles[1].isDataConsumer", value, "shape =")
-    yield one("mnist", "roles[0].isDataConsumer", "yes", "shape =")
-    yield one("mnist", "roles[0]", "trainer", "shape =")
-    yield one("mnist", "roles[1]", None, "shape =")
-    yield one("mnist", "channels[0]", ["trainer", "aggregator"], "shape =")
-    for value in ({"param-channel": "us"}, "us", 3):
-        yield one("mnist", "roles[0].groupAssociation", value, "shape =")
-    for value in ("us", ["us"], None):
-        yield one("mnist", "roles[0].groupAssociation[0]", value, "shape =")
-    for value in (5, None, False, ["us"]):
-        yield one("mnist", "roles[0].groupAssociation[0].param-channel", value, "shape =")
-    for value in ("trainer", {"trainer": "aggregator"}, 2):
-        yield one("mnist", "channels[0].pair", value, "shape =")
-    for value in ([], ["trainer"], ["trainer", "aggregator", "trainer"]):
-        yield one("mnist", "channels[0].pair", value, "shape =")
-    for value in (5, None, ["aggregator"]):
-        yield one("mnist", "channels[0].pair[1]", value, "shape =")
-    for value in ("us", ["us"], 5):
-        yield one("mnist", "channels[0].groupBy", value, "shape =")
-    yield one("mnist", "channels[0].groupBy.value", "us", "shape =")
-    yield one("mnist", "channels[0].groupBy.value[0]", 5, "shape =")
-    yield one("mnist", "channels[0].groupBy.type", 5, "shape =")
-    for value in ("fetch", ["fetch", "upload"]):
-        yield one("mnist", "channels[0].funcTags", value, "shape =")
-    for value in ("fetch", {"fetch": True}, None):
-        yield one("mnist", "channels[0].funcTags.trainer", value, "shape =")
-    yield one("mnist", "channels[0].funcTags.trainer[1]", 7, "shape =")
-    for key in ("backend", "brokerHost", "description"):
-        yield one("mnist", f"channels[0].{key}", 5, "shape =")
-    for key in ("isUnidirectional", "isBidirectional"):
-        yield one("mnist", f"channels[0].{key}", "no", "shape =")
-    yield one("mnist", "revision", -1, "shape =")
-    yield one("mnist", "revision", "3", "shape =")
-    yield one("mnist", "connectors[+]", "a connector", "shape connectors[0]")
-    edits: list[Edit] = [
-        ("roles[0].replica", "x"),
-        ("channels[0].pair[0]", 4),
-        ("channels[0].backend", "mqt"),
-        ("name", ""),
-    ]
-    yield many(
-        "several at once",
-        "mnist",
-        edits,
-        "shape roles[0].replica",
-        "shape channels[0].pair[0]",
-        "unknown-backend channels[0].backend",
-        "bad-name name",
-    )
-
-
-def _keys() -> Iterator[Broken]:
-    """Keys that are missing or that a TAG does not have."""
-    for key in ("name", "roles", "channels"):
-        yield one("mnist", key, CUT, "missing-key =")
-    yield one("mnist", "roles[0].name", CUT, "missing-key =")
-    yield one("mnist", "channels[0].name", CUT, "missing-key =")
-    yield one("mnist", "channels[0].pair", CUT, "missing-key =")
-    yield one("mnist", "connectors[+]", {"name": "x"}, "missing-key connectors[0].connection")
-    for key in ("Roles", "version", "metadata"):
-        yield one("mnist", key, [], "unknown-key =")
-    for key in ("replicas", "isdataconsumer", "group_association", "loadBalance"):
-        yield one("mnist", f"roles[1].{key}", 1, "unknown-key =")
-    for key in ("funcTag", "groupby", "pairs", "brokerhost"):
-        yield one("mnist", f"channels[0].{key}", "x", "unknown-key =")
-    yield one("mnist", "channels[0].groupBy.values", ["us"], "unknown-key =")
-    spelt = [("channels[0].pairs", ["trainer", "aggregator"]), ("channels[0].pair", CUT)]
-    yield many("pair misspelt", "mnist", spelt, "unknown-key =", "missing-key channels[0].pair")
+    return [*shapes(), *keys(), *_names(), *_graph(), *_groups(), *_tags(), *_protocols(), *_deadlocks(), *_outside()]
 
 
 def _names() -> Iterator[Broken]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
-from corpus import Broken, corpus
+from corpus import corpus
+from mutation import Broken
 
 from flame.errors import TagError
 from flame.tag import Finding, check, read

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from corpus import put
 from good_tags import GOOD
+from mutation import put
 
 from flame.tag import diff, read, template
 

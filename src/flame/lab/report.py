@@ -91,6 +91,7 @@ def _headline(run: History) -> str:
         items.append((top.name, number(top.final), remark))
     rounds = run.fact("rounds")
     per_round = [row.seconds for row in run.top_rounds]
+    per_round = per_round[1:] or per_round  # the first one holds the start-up
     remark = f"{seconds(statistics.median(per_round))} each (median)" if per_round else ""
     if run.fact("rounds_asked") > rounds:
         remark = f"of {number(run.fact('rounds_asked'))} asked"

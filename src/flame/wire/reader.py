@@ -242,11 +242,11 @@ def _weights(reader: Reader, depth: int) -> Weights:
 _unpack_layout = msgspec.msgpack.Decoder(list[tuple[str, str, list[int]]]).decode
 
 
-_MOST_KNOWN = 256 << 10
+_MOST_KNOWN = 64 << 10
 """Bytes of a layout that is worth remembering, and can do no harm if a stranger sent it."""
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=16)
 def _known_layout(plain: bytes) -> Layout:
     # Every update of a run has the same layout: its bytes are read once, and all receivers share the record.
     return _layout(plain)
