@@ -42,6 +42,10 @@ class Channel:
         wiring: what it is plugged into.
         selector: who of the peers is chosen when `ends` is asked.
         job_id: the job.
+
+    Attributes:
+        sent_bytes: how many bytes were sent so far.
+        awaited: the one peer whose message the worker waits for; None if it waits for anything, or not at all.
     """
 
     def __init__(self, seat: Seat, other_role: str, wiring: Wiring, selector: Selector, job_id: str) -> None:
@@ -56,7 +60,7 @@ class Channel:
         self._arrived = 0
         self._end_properties: dict[str, dict[str, object]] = {}
         self.sent_bytes = 0
-        self.received = 0
+        self.awaited: str | None = None
 
     # -- identity ------------------------------------------------------------------
 
@@ -127,9 +131,7 @@ class Channel:
         """
         if not self.empty():
             return False
-        return not self._wait(
-            lambda: not self.empty(), lambda: f"somebody to join as {self._other_role}", timeout
-        )
+        return not self._wait(lambda: not self.empty(), lambda: f"somebody to join as {self._other_role}", timeout)
 
     # -- values, for programs ------------------------------------------------------------------
 
@@ -164,9 +166,7 @@ class Channel:
         taken = self._take(end) if end is not None else None
         return (None, None) if taken is None else _opened(taken)
 
-    def recv_fifo(
-        self, ends: Sequence[str], first_k: int = 0
-    ) -> Iterator[tuple[object, tuple[str, datetime | None]]]:
+    def recv_fifo(self, ends: Sequence[str], first_k: int = 0) -> Iterator[tuple[object, tuple[str, datetime | None]]]:
         """One value of each of some peers, in the order in which they arrive.
 
         Args:
@@ -227,7 +227,6 @@ class Channel:
     def put(self, source: str, message: Message) -> None:
         """Take in a message; the backend calls this."""
         self._arrived += 1
-        self.received += 1
         box = self._inbox.get(source)
         if box is None:
             box = self._inbox[source] = deque()
@@ -263,8 +262,12 @@ class Channel:
         def what() -> str:
             return f"a message of {self._wiring.readable(end)} on {self._seat.channel}"
 
-        if not self._wait(answered, what, deadline_s):
-            raise DeadlinePassed(what(), deadline_s or 0.0)
+        self.awaited = end
+        try:
+            if not self._wait(answered, what, deadline_s):
+                raise DeadlinePassed(what(), deadline_s or 0.0)
+        finally:
+            self.awaited = None
         box = self._inbox.get(end)
         return box.popleft() if box else None
 

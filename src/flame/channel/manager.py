@@ -99,7 +99,8 @@ class ChannelManager:
             return
         assert isinstance(message, Message)  # the coding makes nothing else
         joined.put(source, message)
-        self._wake()
+        if joined.awaited is None or joined.awaited == source:
+            self._wake()
 
     def _wake(self) -> None:
         fiber = self.surroundings.fiber

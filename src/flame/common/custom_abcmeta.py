@@ -48,9 +48,7 @@ class ABCMeta(abc.ABCMeta):
             NotImplementedError: its constructor left abstract attributes unset; the message names them.
         """
         instance = super().__call__(*args, **kwargs)
-        unset = [
-            name for name in cls._declared if isinstance(getattr(instance, name, None), _AbstractAttribute)
-        ]
+        unset = [name for name in cls._declared if isinstance(getattr(instance, name, None), _AbstractAttribute)]
         if unset:
             names = ", ".join(unset)
             raise NotImplementedError(

@@ -98,11 +98,12 @@ class Hub:
         deadline = None if seconds is None else self._clock() + seconds
         if not isinstance(current, Fiber):
             return self._wait_alone(condition, deadline)
-        while not condition():
+        while True:
+            self._park(current, what, deadline)
+            if condition():
+                return True
             if deadline is not None and self._clock() >= deadline:
                 return False
-            self._park(current, what, deadline)
-        return True
 
     def run(self, done: Callable[[], bool] | None = None) -> None:
         """Run until `done()`, or else until every fiber has ended. An exception in a fiber comes out here."""
@@ -173,9 +174,7 @@ class Hub:
     def _stuck(self) -> None:
         """Without anything outside, fibers that all wait without a deadline wait for ever."""
         if self._parked and all(fiber.deadline is None for fiber in self._parked):
-            raise RuntimeError(
-                "deadlock: " + "; ".join(f"{who} waits for {what}" for who, what in self.waits())
-            )
+            raise RuntimeError("deadlock: " + "; ".join(f"{who} waits for {what}" for who, what in self.waits()))
 
     def _wait_alone(self, condition: Condition, deadline: float | None) -> bool:
         while not condition():

@@ -72,9 +72,7 @@ def get_ml_framework_in_use(
     if isinstance(model, list | dict):
         return MLFramework.NUMPY
     imported = sys.modules if loaded is None else loaded
-    named = (
-        framework for module, framework in _BY_MODULE.items() if module in imported and module != "numpy"
-    )
+    named = (framework for module, framework in _BY_MODULE.items() if module in imported and module != "numpy")
     return next(named, MLFramework.UNKNOWN)
 
 

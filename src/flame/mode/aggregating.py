@@ -87,8 +87,9 @@ class TopAggregator(Role):
 
     def save_metrics(self) -> None:
         """Hand this round's metrics on and start afresh."""
-        self.registry_client.save_metrics(self._round - 1, {**(self.metrics or {}), **self.mc.get()})
-        self.mc.clear()
+        if self._timed is not None:
+            self.registry_client.save_metrics(self._round - 1, {**(self.metrics or {}), **self.mc.get()})
+            self.mc.clear()
         super().save_metrics()
 
     def save_params(self) -> None:

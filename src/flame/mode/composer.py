@@ -111,9 +111,7 @@ class Composer:
             WorkflowError: it is running.
         """
         if self._running:
-            raise WorkflowError(
-                f"the chain is running (at {self.current}) and cannot be changed or started now"
-            )
+            raise WorkflowError(f"the chain is running (at {self.current}) and cannot be changed or started now")
 
     # -- looking ---------------------------------------------------------------------------------------------
 
@@ -141,9 +139,7 @@ class Composer:
             UnknownUnlinked: there is none of that alias.
         """
         if alias not in self._unlinked:
-            raise UnknownUnlinked(
-                f"no unlinked tasklet {alias}; there are: {', '.join(self._unlinked) or 'none'}"
-            )
+            raise UnknownUnlinked(f"no unlinked tasklet {alias}; there are: {', '.join(self._unlinked) or 'none'}")
         return self._unlinked[alias]
 
     def print(self) -> None:
@@ -217,9 +213,7 @@ class Composer:
         self.thaw()
         self._adopt(new)
         if anchor.parent is None or new.parent is not None:
-            raise ChainError(
-                f"{new} cannot go beside {anchor}: the one must be free and the other in a chain"
-            )
+            raise ChainError(f"{new} cannot go beside {anchor}: the one must be free and the other in a chain")
         if any(tasklet.alias == new.alias for tasklet in self.tasklets()):
             raise ChainError(f"a tasklet with alias {new} is in the chain already")
         item, holder = _step_of(anchor)
@@ -311,9 +305,7 @@ def _lay_out(chain: Chain) -> list[_Step]:
     program = []
     for position, (tasklet, again, loop) in enumerate(placed):
         call = (
-            partial(tasklet.func, *tasklet.args, **tasklet.kwargs)
-            if tasklet.args or tasklet.kwargs
-            else tasklet.func
+            partial(tasklet.func, *tasklet.args, **tasklet.kwargs) if tasklet.args or tasklet.kwargs else tasklet.func
         )
         if loop is None:
             if again is not None:
@@ -321,15 +313,11 @@ def _lay_out(chain: Chain) -> list[_Step]:
             program.append(_Step(tasklet, call, None, None, -1, position + 1, (), -1))
             continue
         following = loop.start if position + 1 == loop.behind else position + 1
-        program.append(
-            _Step(tasklet, call, again, loop.check, loop.start, following, _around(loop), loop.behind)
-        )
+        program.append(_Step(tasklet, call, again, loop.check, loop.start, following, _around(loop), loop.behind))
     return program
 
 
-def _place(
-    chain: Chain, loop: _Loop | None, placed: list[tuple[Tasklet, Check | None, _Loop | None]]
-) -> None:
+def _place(chain: Chain, loop: _Loop | None, placed: list[tuple[Tasklet, Check | None, _Loop | None]]) -> None:
     """Append the tasklets of a chain; only the last of a group of siblings has checks, for all of them."""
     for item in chain.items:
         if isinstance(item, Tasklet):

@@ -37,6 +37,8 @@ class Role(metaclass=ABCMeta):
     mc: Metrics
     metrics: dict[str, Any]
     composer: Composer
+    _timed: Callable[[str, float, float], None] | None = None
+    _reported: Callable[[str, float, float], None] | None = None
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -82,6 +84,9 @@ class Role(metaclass=ABCMeta):
         self.cm.join_all()
         self.mc = Metrics()
         self.metrics = {}
+        self._timed = self.mc.time if self._records else None
+        events = self._surroundings.events
+        self._reported = None if events is None else events.tasklet
         self._round = 1
         self._work_done = False
         _refuse_what_is_missing(self.config)
@@ -104,9 +109,7 @@ class Role(metaclass=ABCMeta):
         """
         function = self.functions().get(tag)
         if function is None:
-            raise WorkflowError(
-                f"{type(self).__name__} has no function for tag {tag!r}; it has {self.get_func_tags()}"
-            )
+            raise WorkflowError(f"{type(self).__name__} has no function for tag {tag!r}; it has {self.get_func_tags()}")
         return getattr(self, function.method)(self._channel(tag))
 
     def run(self) -> None:
@@ -124,6 +127,12 @@ class Role(metaclass=ABCMeta):
     def _surroundings(self) -> Surroundings:
         return self.cm.surroundings
 
+    @property
+    def _records(self) -> bool:
+        """Whether the worker has a registry that keeps anything."""
+        registry = self.config.registry
+        return registry is not None and str(registry.sort) != "dummy"
+
     def _channel(self, tag: str) -> Any:
         channel = self.cm.get_by_tag(tag)
         if channel is None:
@@ -134,13 +143,10 @@ class Role(metaclass=ABCMeta):
         return channel
 
     def _observe(self, alias: str, start: float, seconds: float) -> None:
-        if "cm" not in vars(self):
-            return
-        self.mc.save("runtime", alias, seconds)
-        self.mc.save("starttime", alias, start)
-        events = self._surroundings.events
-        if events is not None:
-            events.tasklet(alias, start, seconds)
+        if self._timed is not None:
+            self._timed(alias, start, seconds)
+        if self._reported is not None:
+            self._reported(alias, start, seconds)
 
 
 def quiet(alias: str, function: Callable[..., Any], *args: Any) -> Tasklet:
@@ -158,6 +164,4 @@ def _refuse_what_is_missing(config: Config) -> None:
     """
     for setting, chosen in (("privacy", config.privacy.sort), ("datasampler", config.datasampler.sort)):
         if str(chosen) != "default":
-            raise RecipeError(
-                f"{setting}.sort: {chosen!s} is not available in this version; there is: default"
-            )
+            raise RecipeError(f"{setting}.sort: {chosen!s} is not available in this version; there is: default")

@@ -60,9 +60,7 @@ class Chain:
 
     __slots__ = ("check", "items", "parent", "siblings")
 
-    def __init__(
-        self, items: Sequence[Tasklet | Chain], check: Check | None = None, siblings: bool = False
-    ) -> None:
+    def __init__(self, items: Sequence[Tasklet | Chain], check: Check | None = None, siblings: bool = False) -> None:
         self.items: list[Tasklet | Chain] = []
         self.parent: Chain | None = None
         self.check, self.siblings = check, siblings

@@ -31,7 +31,7 @@ class Trainer(Role):
         """The model that is trained."""
 
     @abstract_attribute
-    def dataset_size(self) -> int:
+    def dataset_size(self) -> Any:
         """How many samples this worker trains on."""
 
     def __init__(self, config: Config) -> None:
@@ -83,8 +83,9 @@ class Trainer(Role):
 
     def save_metrics(self) -> None:
         """Hand this round's metrics on and start afresh."""
-        self.registry_client.save_metrics(self._round - 1, {**self.metrics, **self.mc.get()})
-        self.mc.clear()
+        if self._timed is not None:
+            self.registry_client.save_metrics(self._round - 1, {**(self.metrics or {}), **self.mc.get()})
+            self.mc.clear()
         super().save_metrics()
 
     def compose(self) -> None:

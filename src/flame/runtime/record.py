@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import csv
-import json
+import math
 import os
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from flame.config import Config
 from flame.errors import WorkerFailed
@@ -75,8 +77,7 @@ class Record:
         self.out.mkdir(parents=True, exist_ok=True)
         _write_json(self.out / "tag.json", self.tag.to_dict())
         with _replacing(self.out / "configs.jsonl") as file:
-            for config in self.crew.configs:
-                file.write(json.dumps(_plain(config.to_dict())) + "\n")
+            file.writelines(_config_lines(self.crew.configs))
         for stale in ("model.safetensors", "report.html"):
             (self.out / stale).unlink(missing_ok=True)
 
@@ -145,7 +146,7 @@ class Record:
                     "dataset": dataset,
                     "seconds": seconds,
                 }
-                records.append({**record, "values": values})
+                records.append({**record, "values": {name: _finite(value) for name, value in values.items()}})
                 for name, value in values.items():
                     writer.writerow([number, worker, role, name, value, seconds])
         _write_json(self.out / "metrics.json", {"records": records})
@@ -201,18 +202,33 @@ class _replacing:
 
 def _write_json(path: Path, value: object) -> None:
     with _replacing(path) as file:
-        json.dump(_plain(value), file, indent=None, default=str)
+        file.write(_json(value))
 
 
-def _plain(value: Any) -> Any:
-    """What JSON can say; a number that is not finite is written as its name."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return str(value)
-    return value
+def _finite(value: Any) -> Any:
+    """A number that is not finite has no place in JSON and is written as its name."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value, enc_hook=_plain).decode()
+
+
+def _plain(value: object) -> object:
+    """What JSON has no word for."""
+    return dict(value) if isinstance(value, Mapping) else str(value)
+
+
+def _config_lines(configs: Sequence[Config]) -> Iterator[str]:
+    """Every worker's config as a line; what workers of a role share is written out once per role."""
+    shared: dict[str, str] = {}
+    for config in configs:
+        if config.role not in shared:
+            own = ("taskid", "name", "groupAssociation", "dataset")
+            shared[config.role] = _json({key: value for key, value in config.to_dict().items() if key not in own})[1:]
+        line = {"taskid": config.task_id, "name": config.name, "dataset": config.dataset}
+        mine = _json({**line, "groupAssociation": config.group_association})
+        yield f"{mine[:-1]},{shared[config.role]}\n"
 
 
 def command_line() -> str:

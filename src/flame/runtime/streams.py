@@ -17,13 +17,18 @@ from typing import Any
 import numpy as np
 
 
+_GOLDEN = 0x9E3779B97F4A7C15
+_WORD = (1 << 64) - 1
+
+
 class Turn:
     """One worker's place in its sequence of turns."""
 
-    __slots__ = ("count", "open", "saved", "worker")
+    __slots__ = ("count", "key", "open", "saved", "worker")
 
     def __init__(self, worker: str) -> None:
         self.worker = worker
+        self.key = 0
         self.count = 0
         self.open = False
         self.saved: tuple[Any, ...] | None = None
@@ -47,9 +52,11 @@ class Streams:
         self._put_aside()
         turn.open = True
         self._owner = turn
-        key = b"/".join((self._seed, turn.worker.encode(), str(turn.count).encode()))
+        if not turn.count:
+            key = b"/".join((self._seed, turn.worker.encode()))
+            turn.key = int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "little")
         turn.count += 1
-        self._sow(int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "little"))
+        self._sow(_mixed(turn.key + turn.count * _GOLDEN))
 
     def end(self, turn: Turn) -> None:
         """The worker's own code has run."""
@@ -70,11 +77,26 @@ class Streams:
             self._owner.saved = _states()
 
     def _sow(self, number: int) -> None:
-        random.seed(number)
+        _seed_python(number)
         np.random.seed(number & 0xFFFFFFFF)
         torch = sys.modules.get("torch")
         if torch is not None:
             torch.default_generator.manual_seed(number >> 1)
+
+
+def _mixed(number: int) -> int:
+    """SplitMix64's finaliser (Steele, Lea, Flood 2014): neighbouring numbers become unrelated ones."""
+    number &= _WORD
+    number = (number ^ (number >> 30)) * 0xBF58476D1CE4E5B9 & _WORD
+    number = (number ^ (number >> 27)) * 0x94D049BB133111EB & _WORD
+    return number ^ (number >> 31)
+
+
+def _seed_python(number: int) -> None:
+    """As `random.seed(number)`, without looking at what kind of thing the number is."""
+    generator = random.seed.__self__  # type: ignore[attr-defined]  # the module's functions are its methods
+    super(random.Random, generator).seed(number)
+    generator.gauss_next = None
 
 
 def _states() -> tuple[Any, ...]:
