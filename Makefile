@@ -46,10 +46,10 @@ types: $(for-test)
 	$(python) -m mypy
 
 layers: $(for-test)
-	@$(bin)/lint-imports --cache-dir .import_linter_cache
+	@$(bin)/lint-imports --no-logo --cache-dir .import_linter_cache
 
 dependencies: $(for-test)
-	$(bin)/deptry src
+	$(bin)/deptry --optional-dependencies-dev-groups dev,examples src
 
 $(for-run): pyproject.toml .ci/install
 	@sh .ci/install torch,examples

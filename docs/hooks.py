@@ -56,7 +56,8 @@ def commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.Ar
 
 def of_choices() -> str:
     """One heading per name that a config may choose, by room."""
-    parts = []
+    parts: list[str] = []
+    told: set[str] = set()
     for kind in KINDS:
         parts.append(f"## {kind}")
         for name in extend.names(kind):
@@ -64,7 +65,8 @@ def of_choices() -> str:
             parts.append(f"### {name}\n\n{description(factory)}")
             if kind in ("optimizer", "selector"):
                 parts.append(f"Settings (`kwargs`): {settings(factory)}.")
-            if kind == "optimizer":
+            if kind == "optimizer" and factory.__module__ not in told:
+                told.add(factory.__module__)  # one file may hold a family
                 parts.append(inspect.getdoc(sys.modules[factory.__module__]) or "")
     return "\n\n".join(parts)
 

@@ -24,7 +24,7 @@ SPLITS = ("train", "val", "test")
 KINDS = ("images", "labels")
 PATCH, TILE, STRIDE = 28, 85, 5
 CLASSES = 9
-SMALLEST_SITE = 40  # training images
+SMALLEST_SITE = 40  # training images; less where there are few
 DRAWS = 1000
 DERIVED = (
     "labels are DERIVED from the stain, not given by a pathologist: three levels of DAB, and within each of\n"
@@ -107,13 +107,14 @@ def deal(arrays: dict[str, np.ndarray], sites: int, alpha: float, seed: int) -> 
     validate with. See Hsu, Qi, Brown, *Measuring the Effects of Non-Identical Data Distribution*, 2019.
     """
     rng = np.random.default_rng(seed)
+    least = min(SMALLEST_SITE, len(arrays["train_labels"]) // (4 * sites))
     for _ in range(DRAWS):
         shares = rng.dirichlet([alpha] * sites, size=CLASSES)
         hands = {split: deal_split(arrays[f"{split}_labels"][:, 0], shares, rng) for split in ("train", "val")}
-        if min(map(len, hands["train"])) >= SMALLEST_SITE and min(map(len, hands["val"])) > 0:
+        if min(map(len, hands["train"])) >= least and min(map(len, hands["val"])) > 0:
             break
     else:
-        raise SystemExit(f"--alpha {alpha} leaves a site with fewer than {SMALLEST_SITE} training images: raise it")
+        raise SystemExit(f"--alpha {alpha} leaves a site with fewer than {least} training images: raise it")
     return [
         {f"{split}_{kind}": arrays[f"{split}_{kind}"][hands[split][site]] for split in hands for kind in KINDS}
         for site in range(sites)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import flame
+from flame.errors import TagError
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -24,7 +26,7 @@ def answers(tmp_path_factory) -> dict[str, float]:
 
 @pytest.fixture(scope="module")
 def pooled() -> np.ndarray:
-    return np.concatenate([np.loadtxt(path) for path in sorted((DIR / "sites").glob("*.txt"))])
+    return np.concatenate([np.loadtxt(path) for path in sorted((DIR / "ages").glob("*.txt"))])
 
 
 def test_count_and_mean(answers: dict[str, float], pooled: np.ndarray) -> None:
@@ -47,8 +49,17 @@ def test_histogram_is_exact(answers: dict[str, float], pooled: np.ndarray) -> No
     assert sum(found) == len(pooled)
 
 
-def test_no_site_sends_a_value(load) -> None:
-    site = load("custom_functions/site/main.py").Site
-    assert set(site.get_func_tags()) == {"shareSummary", "hearQuestion", "shareCounts"}
-    values = {len(Path(path).read_text().split()) for path in (DIR / "sites").glob("*.txt")}
+def test_a_function_that_nobody_answers_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    shutil.copytree(DIR, tmp_path / "job")
+    schema = tmp_path / "job" / "schema.json"
+    schema.write_text(schema.read_text().replace('"askQuestion", ', ""))
+    with pytest.raises(TagError, match=r"hospital\[1\]: 'hearQuestion' would wait for ever"):
+        flame.run(tmp_path / "job", out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_hospital_sends_a_value(load) -> None:
+    hospital = load("custom_functions/hospital/main.py").Hospital
+    assert set(hospital.get_func_tags()) == {"shareSummary", "hearQuestion", "shareCounts"}
+    values = {len(Path(path).read_text().split()) for path in (DIR / "ages").glob("*.txt")}
     assert min(values) > 100  # far more values than the numbers that any message holds

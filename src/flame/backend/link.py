@@ -74,7 +74,7 @@ class Link:
         self._tail = bytearray()
         self._in = bytearray()
         self._fds: deque[int] = deque()
-        self._maps: dict[int, mmap.mmap] = {}
+        self._maps: dict[int, tuple[mmap.mmap, int]] = {}
         self._done: dict[int, int] = {}
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(Head)
@@ -117,9 +117,7 @@ class Link:
         while self._out:
             view, fds = self._out[0]
             try:
-                rights = (
-                    [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack(f"{len(fds)}i", *fds))] if fds else []
-                )
+                rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack(f"{len(fds)}i", *fds))] if fds else []
                 n = self.sock.sendmsg([view], rights)
             except BlockingIOError:
                 return
@@ -153,6 +151,9 @@ class Link:
         for fd in self._fds:
             os.close(fd)
         self._fds.clear()
+        for _, fd in self._maps.values():
+            # An update that is still to be folded may be read through the file: it is closed with the last array.
+            self._pool.retire(fd)
         for number, times in self._lent.items():
             if times:
                 self._pool.give_back(number, times)
@@ -199,9 +200,7 @@ class Link:
         while have - at >= _LENGTHS.size:
             head_bytes, body_bytes = _LENGTHS.unpack_from(whole, at)
             if head_bytes > _MOST_HEAD or body_bytes > _MOST_BODY:
-                raise DecodeError(
-                    f"a frame of {head_bytes} + {body_bytes} bytes is larger than any that is sent"
-                )
+                raise DecodeError(f"a frame of {head_bytes} + {body_bytes} bytes is larger than any that is sent")
             body = at + _LENGTHS.size + head_bytes
             if have < body + body_bytes:
                 break
@@ -236,18 +235,17 @@ class Link:
         if not self._fds:
             raise DecodeError("a segment was named but its descriptor did not come")
         fd = self._fds.popleft()
-        try:
-            if os.fstat(fd).st_size < capacity:
-                raise DecodeError(f"segment {number} is smaller than the {capacity} bytes that were said")
-            self._maps[number] = mmap.mmap(fd, capacity, prot=mmap.PROT_READ)
-        finally:
+        if os.fstat(fd).st_size < capacity:
             os.close(fd)
+            raise DecodeError(f"segment {number} is smaller than the {capacity} bytes that were said")
+        self._maps[number] = mmap.mmap(fd, capacity, prot=mmap.PROT_READ), fd
 
     def _view(self, number: int, start: int, nbytes: int) -> Bytes:
-        memory = self._maps.get(number)
-        if memory is None or start < 0 or nbytes < 0 or start + nbytes > len(memory):
+        memory, fd = self._maps.get(number, (b"", -1))
+        if start < 0 or nbytes < 0 or start + nbytes > len(memory):
             raise DecodeError(f"bytes {start} to {start + nbytes} of segment {number} are not there")
         array: Bytes = np.frombuffer(memory, np.uint8, nbytes, start)
+        self._pool.adopt(array, fd, start)
         weakref.finalize(array, self._dropped, number).atexit = False
         return array
 

@@ -11,7 +11,9 @@ from __future__ import annotations
 import mmap
 import os
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +48,19 @@ class Segment:
     known_to: set[int] = field(default_factory=set)
 
 
+Reader = Callable[[int, NDArray[np.generic]], None]
+"""Fills an array from the bytes that begin so many bytes after the start."""
+
+
+def _read(fd: int, base: int, start: int, out: NDArray[np.generic]) -> None:
+    view, at = memoryview(out).cast("B"), base + start
+    while view:
+        got = os.preadv(fd, [view], at)
+        if not got:
+            raise ChannelError(f"a shared segment ends before byte {at}")
+        view, at = view[got:], at + got
+
+
 class Pool:
     """The segments that this process owns."""
 
@@ -53,6 +68,8 @@ class Pool:
         self._segments: dict[int, Segment] = {}
         self._free: list[Segment] = []
         self._roots: dict[int, Segment] = {}
+        self._foreign: dict[int, tuple[int, int]] = {}
+        self._retired: set[int] = set()
         self._next = 0
 
     def allocate(self, nbytes: int) -> Bytes:
@@ -78,6 +95,34 @@ class Pool:
             if segment is not None:
                 start = array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
                 return segment, int(start)
+            root = root.base
+        return None
+
+    def adopt(self, array: Bytes, fd: int, start: int) -> None:
+        """Remember that an array of a peer's shows the bytes from `start` on of a file, until it goes."""
+        self._foreign[id(array)] = (fd, start)
+        weakref.finalize(array, self._disowned, id(array)).atexit = False
+
+    def retire(self, fd: int) -> None:
+        """Close a peer's file as soon as no array shows it."""
+        if any(fd == used for used, _ in self._foreign.values()):
+            self._retired.add(fd)
+        else:
+            os.close(fd)
+
+    def reader(self, array: NDArray[np.generic]) -> Reader | None:
+        """A way to read a peer's array without mapping its pages into this process; None for any other array.
+
+        Looking at memory makes it resident here and costs a page fault for every few pages; reading the file does
+        not, so that a host which folds many large updates stays as small as its model.
+        """
+        root: object = array
+        while isinstance(root, np.ndarray):
+            place = self._foreign.get(id(root))
+            if place is not None:
+                fd, start = place
+                at = start + array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
+                return partial(_read, fd, int(at))
             root = root.base
         return None
 
@@ -131,6 +176,12 @@ class Pool:
         self._roots.pop(key, None)
         segment.held = False
         self._recycle(segment)
+
+    def _disowned(self, key: int) -> None:
+        fd, _ = self._foreign.pop(key)
+        if fd in self._retired:
+            self._retired.remove(fd)
+            self.retire(fd)
 
     def _recycle(self, segment: Segment) -> None:
         if not segment.held and not segment.lent and segment.number in self._segments:

@@ -110,9 +110,5 @@ class Rendezvous:
 
     def _hello(self, host: int, head: Head) -> None:
         # Two processes that start together connect to each other twice; each keeps writing where it began to.
-        seats = [
-            s
-            for s in seats_from_plain(head.targets)
-            if self._backend.directory.host_of(s.end) in (None, host)
-        ]
+        seats = [s for s in seats_from_plain(head.targets) if self._backend.directory.host_of(s.end) in (None, host)]
         self._backend.directory.seat(seats, host)

@@ -6,9 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from flame.backend import Backend
 from flame.backend.directory import Directory, Seat
 from flame.backend.pool import Pool
@@ -43,7 +40,7 @@ class Surroundings:
     Attributes:
         backend: carries its messages.
         hub: lets it wait.
-        allocate: memory for messages, in bytes; shared with other hosts where that saves a copy.
+        memory: for messages; shared with other hosts where that saves a copy.
         readable: a worker's name for people, from its task id.
         seed: the run's seed; None where nobody asked for one.
         events: where it reports.
@@ -55,7 +52,7 @@ class Surroundings:
 
     backend: Backend
     hub: Hub
-    allocate: Callable[[int], NDArray[np.uint8]]
+    memory: Pool
     readable: Callable[[str], str]
     seed: int | None
     events: Events | None
@@ -97,7 +94,7 @@ def _alone(config: Config) -> Surroundings:
     return Surroundings(
         backend=backend,
         hub=hub,
-        allocate=pool.allocate,
+        memory=pool,
         readable=lambda end: end[:12],
         seed=config.seed,
         events=None,

@@ -187,9 +187,7 @@ class _Known(Struct, rename="camel"):
 
 
 #: The JSON name of each known hyperparameter.
-JSON_NAMES: Mapping[str, str] = dict(
-    zip(_Known.__struct_fields__, _Known.__struct_encode_fields__, strict=True)
-)
+JSON_NAMES: Mapping[str, str] = dict(zip(_Known.__struct_fields__, _Known.__struct_encode_fields__, strict=True))
 
 
 class Hyperparameters:

@@ -27,17 +27,13 @@ def unpack(archive: Path, into: Path, *, max_bytes: int = MAX_BYTES) -> None:
         with zipfile.ZipFile(archive) as content:
             members = [member for member in content.infolist() if not member.is_dir()]
             if len(members) > MAX_FILES:
-                raise ConfigError(
-                    str(archive), f"has {len(members)} files", f"at most {MAX_FILES} are unpacked"
-                )
+                raise ConfigError(str(archive), f"has {len(members)} files", f"at most {MAX_FILES} are unpacked")
             paths = [_checked(archive, member) for member in members]
             left = max_bytes
             for member, path in zip(members, paths, strict=True):
                 left -= _extract(content, member, into / path, left)
                 if left < 0:
-                    raise ConfigError(
-                        str(archive), f"unpacks to more than {max_bytes} bytes", "remove data from it"
-                    )
+                    raise ConfigError(str(archive), f"unpacks to more than {max_bytes} bytes", "remove data from it")
     except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, EOFError) as error:
         if isinstance(error, ConfigError):
             raise
@@ -52,9 +48,7 @@ def _checked(archive: Path, member: zipfile.ZipInfo) -> PurePosixPath:
     if stat.S_ISLNK(member.external_attr >> 16):
         raise ConfigError(f"{archive}: {name}", "is a link", "store the file itself")
     if len(path.parts) < 2:
-        raise ConfigError(
-            f"{archive}: {name}", "failed to find a top level directory", "put it in a role's folder"
-        )
+        raise ConfigError(f"{archive}: {name}", "failed to find a top level directory", "put it in a role's folder")
     return path
 
 

@@ -104,14 +104,10 @@ class Config:
         _fill(config, attributes)
         return config
 
-    def for_worker(
-        self, task_id: str, group_association: Mapping[str, str], dataset: str, name: str
-    ) -> Config:
+    def for_worker(self, task_id: str, group_association: Mapping[str, str], dataset: str, name: str) -> Config:
         """For another worker of the same role, which shares all the rest."""
         other = object.__new__(Config)
-        for put, value in zip(
-            _PUTS, (task_id, group_association, dataset, name, *_shared(self)), strict=True
-        ):
+        for put, value in zip(_PUTS, (task_id, group_association, dataset, name, *_shared(self)), strict=True):
             put(other, value)
         return other
 

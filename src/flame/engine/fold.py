@@ -31,10 +31,11 @@ from flame.weights.layout import Allocate, Layout, Weights, plain_memory
 
 Floats = NDArray[np.float64]
 Work = Callable[[int, slice, Floats, Floats], None]
+Reader = Callable[[int, NDArray[Any]], None]
 
 SMALL = 16_384
 ROOM = 32_768
-BLOCK = 65_536
+BLOCK = 32_768
 WORTH_A_THREAD = 2_000_000
 
 
@@ -64,7 +65,7 @@ class WeightedMean:
         self._evenly, self._window, self._threads = evenly, window, threads
         self._layout: Layout | None = None
         self._rows: _Rows | None = None
-        self._held: list[tuple[tuple[NDArray[Any], ...], float]] = []
+        self._held: list[_Held] = []
         self._sums: list[Floats] | None = None
 
     @property
@@ -72,12 +73,13 @@ class WeightedMean:
         """How many updates are kept by reference at this moment."""
         return len(self._held)
 
-    def add(self, update: Weights | None, samples: float) -> None:
+    def add(self, update: Weights | None, samples: float, reader: Reader | None = None) -> None:
         """Fold one update.
 
         Args:
             update: the weights, or None for an update that carries none.
             samples: how much it weighs; 0 for nothing.
+            reader: reads the update's bytes; without one they are looked at where they are.
 
         Raises:
             WeightsError: another layout than the updates before it, or samples that are negative or not
@@ -94,7 +96,7 @@ class WeightedMean:
         if self._rows is not None:
             self._rows.put(update.segments, weight)
         else:
-            self._held.append((update.segments, weight))
+            self._held.append(_Held(update, weight, reader))
             if len(self._held) == self._window:
                 self._sum_window(update.layout)
         self.folded += 1
@@ -178,12 +180,9 @@ class WeightedMean:
         if self._sums is not None:
             np.copyto(total, self._sums[number][where])
         else:
-            segments, weight = next(held)
-            np.copyto(total, segments[number][where])
-            np.multiply(total, weight, out=total)
-        for segments, weight in held:
-            np.copyto(spare, segments[number][where])
-            np.multiply(spare, weight, out=spare)
+            next(held).scaled(number, where, total)
+        for update in held:
+            update.scaled(number, where, spare)
             np.add(total, spare, out=total)
 
     def _mean_of(self, number: int, where: slice, mean: Floats, spare: Floats) -> None:
@@ -215,6 +214,27 @@ class WeightedMean:
             # numpy lets go of the interpreter while it computes; the blocks have nothing in common.
             with ThreadPoolExecutor(threads) as pool:
                 list(pool.map(run, range(0, len(blocks), share)))
+
+
+class _Held:
+    """An update of a large model that is yet to be summed."""
+
+    __slots__ = ("_reader", "_update", "_weight")
+
+    def __init__(self, update: Weights, weight: float, reader: Reader | None) -> None:
+        self._update, self._weight, self._reader = update, weight, reader
+
+    def scaled(self, number: int, where: slice, out: Floats) -> None:
+        """Write a block of the update, times its weight, into `out`."""
+        if self._reader is None:
+            np.copyto(out, self._update.segments[number][where])
+        else:
+            segment = self._update.layout.segments[number]
+            narrow = np.empty(len(out), segment.dtype)
+            self._reader(segment.start + where.start * segment.dtype.itemsize, narrow)
+            np.copyto(out, narrow)
+        if self._weight != 1.0:
+            np.multiply(out, self._weight, out=out)
 
 
 class _Rows:

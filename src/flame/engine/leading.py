@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 
+from flame.backend.pool import Pool
 from flame.channel.channel import Channel
 from flame.engine.fold import WeightedMean
 from flame.engine.round import Round, Verdict
 from flame.errors import RunError
 from flame.optimizer import Optimizer
-from flame.weights.layout import Allocate, Weights
+from flame.weights.layout import Weights
 from flame.wire.message import Order, Update
 
 logger = logging.getLogger(__name__)
@@ -20,12 +21,12 @@ class Leading:
 
     Args:
         optimizer: its server half makes the next weights out of the mean of the updates.
-        allocate: memory for weights that go to peers.
+        memory: for weights that go to peers.
     """
 
-    def __init__(self, optimizer: Optimizer, allocate: Allocate) -> None:
+    def __init__(self, optimizer: Optimizer, memory: Pool) -> None:
         self._optimizer = optimizer
-        self._allocate = allocate
+        self._memory = memory
         self._round = Round(0)
         self._fold = WeightedMean()
         self._base: Weights | None = None
@@ -38,7 +39,6 @@ class Leading:
     def ask(self, channel: Channel, order: Order) -> int:
         """Open a round: send the order to the peers that the channel's selector chooses; returns how many."""
         self._round = Round(order.round)
-        self._fold = WeightedMean()
         self._base = order.weights
         ends = channel.ends("send")
         self._round.ask(ends)
@@ -57,9 +57,7 @@ class Leading:
             assert end is not None  # a gate that is not met has somebody to wait for
             message = channel.take(end)
             if message is None:
-                logger.warning(
-                    "a peer has gone and is not waited for", extra={"end": end, "round": round_.number}
-                )
+                logger.warning("a peer has gone and is not waited for", extra={"end": end, "round": round_.number})
                 round_.lost(end)
             elif isinstance(message, Update):
                 self._offer(end, message)
@@ -69,21 +67,29 @@ class Leading:
                 )
 
     def close(self) -> Weights | None:
-        """The next weights; None if nothing was folded."""
-        if not self._round.folded or self._base is None:
+        """The next weights; None if nothing was folded. They may lie where the order's were."""
+        fold, base = self._let_go()
+        if not self._round.folded or base is None:
             return None
-        return self._fold.finish(self._base, self._optimizer.step, self._allocate)
+        # When everybody has answered nobody looks at what was sent out any more, and the next weights go there.
+        everybody = self._round.heard == self._round.asked
+        return fold.finish(base, self._optimizer.step, (lambda _: base.data) if everybody else self._memory.allocate)
 
     def mean(self) -> Weights | None:
         """The mean of the updates by samples, for whoever is above; None if nothing was folded."""
-        return self._fold.mean(self._allocate) if self._round.folded else None
+        fold, _ = self._let_go()
+        return fold.mean(self._memory.allocate) if self._round.folded else None
+
+    def _let_go(self) -> tuple[WeightedMean, Weights | None]:
+        """What the round has gathered; its memory is free for others as soon as the caller is done with it."""
+        gathered = self._fold, self._base
+        self._fold, self._base = WeightedMean(), None
+        return gathered
 
     def _offer(self, end: str, update: Update) -> None:
         verdict = self._round.offer(end, update.round, update.samples, empty=update.weights is None)
         if verdict is Verdict.FOLDED:
             assert update.weights is not None  # FOLDED says so
-            self._fold.add(update.weights, update.samples)
+            self._fold.add(update.weights, update.samples, self._memory.reader(update.weights.data))
         elif verdict in (Verdict.STALE, Verdict.UNASKED):
-            logger.info(
-                "an update is passed over", extra={"end": end, "verdict": verdict.value, "of": update.round}
-            )
+            logger.info("an update is passed over", extra={"end": end, "verdict": verdict.value, "of": update.round})

@@ -26,6 +26,11 @@ class Round:
     Args:
         number: the round's number, from 1.
         gate: when it is enough.
+
+    Attributes:
+        heard: how many peers have answered.
+        folded: how many answers count.
+        samples: how many samples are behind them.
     """
 
     def __init__(self, number: int, gate: Gate = everyone) -> None:
@@ -35,6 +40,7 @@ class Round:
         self._order: list[str] = []
         self._at = 0
         self._settled = 0
+        self.heard = 0
         self.folded = 0
         self.samples = 0
 
@@ -70,6 +76,7 @@ class Round:
         if self._asked.get(end, True):
             return Verdict.UNASKED
         self._settle(end)
+        self.heard += 1
         if empty or samples <= 0:
             return Verdict.EMPTY
         self.folded += 1

@@ -14,7 +14,7 @@ from flame.mode.composer import Composer
 from flame.mode.role import Role, quiet
 from flame.mode.tasklet import Loop, Tasklet
 from flame.mode.training import TAG_FETCH, TAG_UPLOAD
-from flame.weights.layout import Weights
+from flame.weights.layout import Allocate, Weights
 from flame.weights.safetensors import write
 from flame.wire.message import Order
 
@@ -46,10 +46,11 @@ class TopAggregator(Role):
         super().internal_init()
         self.optimizer = optimizer_of(self.config)
         self.registry_client = registry_of(self.config)
-        self._leading = Leading(self.optimizer, self._surroundings.allocate)
+        self._leading = Leading(self.optimizer, self._surroundings.memory)
         self._held = Held()
         self._rounds = self.config.hyperparameters.rounds
         self._current: Weights | None = None
+        self._sent = False
 
     @classmethod
     def get_func_tags(cls) -> list[str]:
@@ -131,8 +132,8 @@ class TopAggregator(Role):
     def _distribute_weights(self, tag: str) -> None:
         channel = self._channel(tag)
         channel.await_join()
-        weights = self._held.adapter(self.model).snapshot(self._surroundings.allocate)
-        self._current = weights
+        weights = self._held.adapter(self.model).snapshot(self._memory())
+        self._current, self._sent = weights, True
         self._leading.ask(channel, Order(self._round, weights))
 
     def _aggregate_weights(self, tag: str) -> None:
@@ -141,10 +142,17 @@ class TopAggregator(Role):
         weights = self._leading.close()
         if weights is not None:
             self._held.adapter(self.model).load(weights)
-            self._current = weights
+            self._current, self._sent = weights, False
         events, round_ = self._surroundings.events, self._leading.round
         if events is not None:
             events.round_closed(self._round, round_.asked, round_.folded, channel.sent_bytes)
+
+    def _memory(self) -> Allocate:
+        """Memory for the next order: that of the weights aggregated last, which nobody else has seen yet."""
+        current = self._current
+        if current is None or self._sent:
+            return self._surroundings.memory.allocate
+        return lambda nbytes: current.data if current.nbytes == nbytes else self._surroundings.memory.allocate(nbytes)
 
 
 class MiddleAggregator(Role):
@@ -153,9 +161,9 @@ class MiddleAggregator(Role):
     def internal_init(self) -> None:
         """Join the channels and make what the config asks for."""
         super().internal_init()
-        allocate = self._surroundings.allocate
+        allocate = self._surroundings.memory.allocate
         self.optimizer = optimizer_of(self.config)
-        self._leading = Leading(self.optimizer, allocate)
+        self._leading = Leading(self.optimizer, self._surroundings.memory)
         self._following = Following(allocate, patience_of(self.config))
         self.dataset_size = 0
         self.fetch_success = False

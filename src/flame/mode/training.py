@@ -41,7 +41,7 @@ class Trainer(Role):
     def internal_init(self) -> None:
         """Join the channels and make what the config asks for."""
         super().internal_init()
-        allocate = self._surroundings.allocate
+        allocate = self._surroundings.memory.allocate
         self._following = Following(allocate, patience_of(self.config))
         self._held = Held()
         self._received: Any = None
@@ -127,7 +127,7 @@ class Trainer(Role):
         order = self._following.order
         delta = None
         if order is not None and order.weights is not None:
-            delta = self._held.adapter(self.model).delta(order.weights, self._surroundings.allocate)
+            delta = self._held.adapter(self.model).delta(order.weights, self._surroundings.memory.allocate)
         self.regularizer.update()
         self._following.answer(self._channel(tag), delta, int(self.dataset_size), {})
         self._received = None

@@ -74,9 +74,7 @@ class Adaptive:
             self._kept = {"x": np.empty(sum(sizes)), "m": np.zeros(sum(sizes)), "v": np.zeros(sum(sizes))}
         elif self._kept["x"].size != sum(sizes):
             kept = self._kept["x"].size
-            raise ConfigError(
-                "optimizer", f"its state is for {kept} elements, and the model has {sum(sizes)}"
-            )
+            raise ConfigError("optimizer", f"its state is for {kept} elements, and the model has {sum(sizes)}")
 
     def block(self, segment: int, where: slice, base: Floats, mean: Floats) -> Floats:
         """The next x of a block."""
@@ -122,9 +120,7 @@ class _FedOpt:
     name: str
     moment: Moment
 
-    def __init__(
-        self, beta_1: Any = 0.9, beta_2: Any = 0.99, eta: Any = 1e-2, tau: Any = 1e-3, **others: Any
-    ) -> None:
+    def __init__(self, beta_1: Any = 0.9, beta_2: Any = 0.99, eta: Any = 1e-2, tau: Any = 1e-3, **others: Any) -> None:
         refuse_others(self.name, others, ("beta_1", "beta_2", "eta", "tau"))
         check_number("beta_1", beta_1, least=0, below=1)
         check_number("beta_2", beta_2, least=0, below=1)

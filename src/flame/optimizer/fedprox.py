@@ -52,9 +52,7 @@ class FedProx:
     def __init__(self, mu: Any = None, **others: Any) -> None:
         refuse_others(self.name, others, ("mu",))
         if mu is None:
-            raise ConfigError(
-                "optimizer.kwargs.mu", "fedprox needs it", "the paper tries 0.001, 0.01, 0.1 and 1"
-            )
+            raise ConfigError("optimizer.kwargs.mu", "fedprox needs it", "the paper tries 0.001, 0.01, 0.1 and 1")
         check_number("mu", mu, least=0)
         self.step = Plain()
         self.regularizer = Proximal(mu)

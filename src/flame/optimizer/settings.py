@@ -20,9 +20,7 @@ def refuse_others(sort: str, others: Collection[str], known: Collection[str]) ->
         raise ConfigError(f"optimizer.kwargs.{name}", f"{sort} has no such setting", has)
 
 
-def check_number(
-    name: str, value: Any, *, least: float, below: float = math.inf, beyond: bool = False
-) -> None:
+def check_number(name: str, value: Any, *, least: float, below: float = math.inf, beyond: bool = False) -> None:
     """Refuse a setting that is not a number in the range [least, below).
 
     Args:

@@ -175,7 +175,7 @@ class _Worker:
         fiber.surroundings = Surroundings(
             backend=host.backend,
             hub=host.hub,
-            allocate=host.pool.allocate,
+            memory=host.pool,
             readable=host.plan.names.__getitem__,
             seed=host.plan.seed,
             events=self,
@@ -196,7 +196,7 @@ class _Worker:
         if not self.running:
             self.start()
 
-    # -- what the worker reports (flame.channel.surroundings.Events) -----------------------------------------------------
+    # -- what the worker reports: flame.channel.surroundings.Events ---------------------------------
 
     def tasklet(self, alias: str, start: float, seconds: float) -> None:
         """A tasklet has run."""

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-
 _GOLDEN = 0x9E3779B97F4A7C15
 _WORD = (1 << 64) - 1
 

@@ -184,9 +184,7 @@ class Weights:
 
     def __init__(self, layout: Layout, data: NDArray[np.uint8]) -> None:
         if data.ndim != 1 or data.dtype != BYTE or data.size != layout.nbytes or not data.flags.c_contiguous:
-            raise WeightsError(
-                f"{layout.nbytes} contiguous bytes are needed, not {data.dtype.name}{list(data.shape)}"
-            )
+            raise WeightsError(f"{layout.nbytes} contiguous bytes are needed, not {data.dtype.name}{list(data.shape)}")
         self.layout = layout
         self.data = data
         self._segments: tuple[NDArray[Any], ...] | None = None
@@ -253,9 +251,7 @@ def carried(name: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
     """
     found = CARRIED.get(dtype.newbyteorder("="))
     if found is None:
-        raise WeightsError(
-            f"tensor {name} is {dtype.name}, which cannot be carried (only {', '.join(TYPE_NAMES)})"
-        )
+        raise WeightsError(f"tensor {name} is {dtype.name}, which cannot be carried (only {', '.join(TYPE_NAMES)})")
     return found
 
 
@@ -295,11 +291,7 @@ def _check(tensors: Sequence[tuple[str, np.dtype[Any], Sequence[int]]]) -> None:
 def _tensor(number: int, row: object) -> tuple[str, np.dtype[Any], list[Any]]:
     """One row of a layout that somebody sent."""
     match row:
-        case [str(name), str(type_name), [*shape]] if (
-            type_name in TYPE_NAMES and len(shape) <= MOST_DIMENSIONS
-        ):
+        case [str(name), str(type_name), [*shape]] if type_name in TYPE_NAMES and len(shape) <= MOST_DIMENSIONS:
             if all(type(length) is int and 0 <= length <= MOST_BYTES for length in shape):
                 return name, np.dtype(type_name), shape
-    raise WeightsError(
-        f"layout[{number}]: a tensor is [name, dtype, shape], with a dtype of {', '.join(TYPE_NAMES)}"
-    )
+    raise WeightsError(f"layout[{number}]: a tensor is [name, dtype, shape], with a dtype of {', '.join(TYPE_NAMES)}")

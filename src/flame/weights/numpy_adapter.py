@@ -60,9 +60,7 @@ class NumpyAdapter:
     def fits(model: Any) -> bool:
         """Whether a model is one of the supported forms, and holds at least one array."""
         if isinstance(model, MutableMapping):
-            return bool(model) and all(
-                isinstance(k, str) and isinstance(a, np.ndarray) for k, a in model.items()
-            )
+            return bool(model) and all(isinstance(k, str) and isinstance(a, np.ndarray) for k, a in model.items())
         if isinstance(model, list | tuple):
             return bool(model) and all(isinstance(a, np.ndarray) for a in model)
         return isinstance(model, np.ndarray)
@@ -85,9 +83,7 @@ class NumpyAdapter:
         segments = weights.segments
         for array, slot in self._arrays():
             if not array.flags.writeable:
-                raise WeightsError(
-                    f"tensor {_name(slot.key)} is read-only, so that nothing can be loaded into it"
-                )
+                raise WeightsError(f"tensor {_name(slot.key)} is read-only, so that nothing can be loaded into it")
             view = slot.view(segments)
             np.copyto(array, view, casting="unsafe")
 
@@ -122,11 +118,7 @@ class NumpyAdapter:
                 array = model if alone else model[slot.key]
             except (KeyError, IndexError):
                 raise WeightsError(f"tensor {_name(slot.key)} is no longer in the model") from None
-            if (
-                not isinstance(array, np.ndarray)
-                or array.shape != slot.shape
-                or array.dtype.kind not in slot.kinds
-            ):
+            if not isinstance(array, np.ndarray) or array.shape != slot.shape or array.dtype.kind not in slot.kinds:
                 raise WeightsError(_changed(array, slot))
             yield array, slot
 
@@ -147,13 +139,9 @@ def _keys(model: Any) -> dict[str, Any]:
 
 def _changed(array: Any, slot: Slot) -> str:
     """What happened to an array that no longer fits."""
-    was = (
-        f"tensor {_name(slot.key)} held {'floats' if slot.kinds == 'f' else 'integers'} of {list(slot.shape)}"
-    )
+    was = f"tensor {_name(slot.key)} held {'floats' if slot.kinds == 'f' else 'integers'} of {list(slot.shape)}"
     is_array = isinstance(array, np.ndarray)
-    return (
-        f"{was}, and is {f'{array.dtype.name}{list(array.shape)}' if is_array else type(array).__name__} now"
-    )
+    return f"{was}, and is {f'{array.dtype.name}{list(array.shape)}' if is_array else type(array).__name__} now"
 
 
 def _name(key: Any) -> str:

@@ -78,9 +78,7 @@ def read(path: str | Path, allocate: Allocate = plain_memory) -> Weights:
             raise WeightsError(f"{path}: the file was cut short while it was read")
     if in_order:
         return Weights(layout, data)
-    arrays = {
-        name: data[start:stop].view(dtype).reshape(shape) for name, dtype, shape, start, stop in tensors
-    }
+    arrays = {name: data[start:stop].view(dtype).reshape(shape) for name, dtype, shape, start, stop in tensors}
     return Weights.pack(arrays, allocate=allocate)
 
 
@@ -109,9 +107,7 @@ def _header(path: Path, file: BinaryIO) -> list[Tensor]:
     end = 0
     for name, dtype, shape, start, stop in tensors:
         if start != end or stop - start != math.prod(shape) * dtype.itemsize:
-            raise WeightsError(
-                f"{path}: tensor {name} of {list(shape)} claims bytes {start} to {stop} after {end}"
-            )
+            raise WeightsError(f"{path}: tensor {name} of {list(shape)} claims bytes {start} to {stop} after {end}")
         end = stop
     rest = os.fstat(file.fileno()).st_size - file.tell()
     if rest != end:
@@ -144,9 +140,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _tensor(path: Path, name: str, entry: object) -> Tensor:
     """One tensor of a header that somebody wrote."""
     match entry:
-        case {"dtype": str(type_name), "shape": [*shape], "data_offsets": [start, stop]} if (
-            type_name in DTYPES
-        ):
+        case {"dtype": str(type_name), "shape": [*shape], "data_offsets": [start, stop]} if type_name in DTYPES:
             if all(type(number) is int and 0 <= number < 2**48 for number in (*shape, start, stop)):
                 return name, DTYPES[type_name], shape, start, stop
         case {"dtype": str(type_name)} if type_name not in DTYPES:

@@ -84,9 +84,7 @@ class TorchAdapter:
         """Lay the tensors flat if that can be done; they must still be those of the layout."""
         if (ties := _ties(tensors)) != self._first:
             changed = sorted(set(ties.items()) ^ set(self._first.items()))[0][0]
-            raise WeightsError(
-                f"tensor {changed} has been added, removed, tied or untied since the first round"
-            )
+            raise WeightsError(f"tensor {changed} has been added, removed, tied or untied since the first round")
         for entry in self.layout.entries:
             tensor = tensors[entry.name]
             if tuple(tensor.shape) != entry.shape or _carried(entry.name, tensor).kind != entry.dtype.kind:
@@ -164,9 +162,7 @@ class _Flat:
 
     def subtract(self, base: Weights, out: Weights) -> None:
         """Write the model minus `base` into `out`."""
-        for flat, host, before, after in zip(
-            self._flats, self._hosts, base.segments, out.segments, strict=True
-        ):
+        for flat, host, before, after in zip(self._flats, self._hosts, base.segments, out.segments, strict=True):
             if host is None:
                 torch.from_numpy(after).copy_(flat)
                 host = after
@@ -208,13 +204,9 @@ def _named(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     tensors: dict[str, torch.Tensor] = model.state_dict()
     for name, tensor in tensors.items():
         if not isinstance(tensor, torch.Tensor):
-            raise WeightsError(
-                f"{name} of the state dict is {type(tensor).__name__}; only tensors can be sent"
-            )
+            raise WeightsError(f"{name} of the state dict is {type(tensor).__name__}; only tensors can be sent")
         if torch.nn.parameter.is_lazy(tensor) or tensor.is_meta:
-            raise WeightsError(
-                f"tensor {name} has no values yet: put one batch through the model in `initialize`"
-            )
+            raise WeightsError(f"tensor {name} has no values yet: put one batch through the model in `initialize`")
         if tensor.layout != torch.strided or tensor.is_quantized:
             raise WeightsError(f"tensor {name} is sparse or quantised; only ordinary tensors can be sent")
     return tensors
@@ -251,25 +243,17 @@ def _places(model: torch.nn.Module) -> list[_Place]:
     return found
 
 
-def _can_lie_flat(
-    layout: Layout, places: Sequence[_Place], tensors: Tensors, first: Mapping[str, str]
-) -> bool:
+def _can_lie_flat(layout: Layout, places: Sequence[_Place], tensors: Tensors, first: Mapping[str, str]) -> bool:
     """Whether the state dict is an ordinary one, over tensors that may move into one buffer per segment."""
     if [place.name for place in places] != list(tensors):
         return False
     for place in places:
         same = place.tensor.data_ptr() == tensors[place.name].data_ptr()
-        if (
-            not same
-            or not place.tensor.is_contiguous()
-            or type(place.tensor) not in (torch.Tensor, torch.nn.Parameter)
-        ):
+        if not same or not place.tensor.is_contiguous() or type(place.tensor) not in (torch.Tensor, torch.nn.Parameter):
             return False
     own = [tensors[entry.name] for entry in layout.entries]
     kinds = {(entry.dtype, tensors[entry.name].dtype) for entry in layout.entries}
-    ranges = sorted(
-        (tensor.data_ptr(), tensor.data_ptr() + tensor.nbytes) for tensor in own if tensor.numel()
-    )
+    ranges = sorted((tensor.data_ptr(), tensor.data_ptr() + tensor.nbytes) for tensor in own if tensor.numel())
     return (
         len({tensor.device for tensor in own}) == 1
         and len(kinds) == len(layout.segments)
@@ -288,9 +272,7 @@ def _lay_flat(layout: Layout, places: Sequence[_Place], first: Mapping[str, str]
             tensors = groups[entry.name]
             if number == len(flats):
                 flats.append(
-                    torch.empty(
-                        layout.segments[number].size, dtype=tensors[0].dtype, device=tensors[0].device
-                    )
+                    torch.empty(layout.segments[number].size, dtype=tensors[0].dtype, device=tensors[0].device)
                 )
             view = flats[number][where].view(entry.shape)
             view.copy_(tensors[0])
@@ -307,9 +289,7 @@ def _as_numpy(flat: torch.Tensor, dtype: np.dtype[Any]) -> NDArray[Any] | None:
     return view
 
 
-def _state(
-    weights: Weights, first: Mapping[str, str], dtypes: Mapping[str, torch.dtype]
-) -> dict[str, torch.Tensor]:
+def _state(weights: Weights, first: Mapping[str, str], dtypes: Mapping[str, torch.dtype]) -> dict[str, torch.Tensor]:
     """Weights as a state dict: one private copy per segment, and views of it."""
     layout = weights.layout
     copies = [torch.from_numpy(segment.copy()) for segment in weights.segments]

@@ -1,0 +1,207 @@
+"""Programs written for Cisco's Flame, started one by one as processes over shared memory."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from upstream import DOWN, UP, Machine, aggregator, channel, config, finished, ok, trainer, until
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    before = sorted(os.listdir("/dev/shm"))
+    machine = Machine(tmp_path)
+    yield machine
+    machine.close()
+    assert sorted(os.listdir("/dev/shm")) == before
+
+
+def test_a_job_of_three_processes(machine: Machine) -> None:
+    """Deltas are averaged by samples; every trainer trains in every round; all end by themselves."""
+    top = machine.start("aggregator", aggregator(), "top")
+    one = machine.start("trainer", trainer(hyper={"samples": 10, "learningRate": 1.0}), "one")
+    until(machine.sign("one", "loading").exists, "the first trainer loads")
+    diary, models = ok(one), ok(top)
+    assert [number for number, *_ in diary] == [1, 2, 3]
+    assert all(model == weights for _, model, weights, _ in diary)  # `self.weights` is what was received
+    assert {mine for *_, mine in diary} == {"mine"}  # `self.optimizer` is the program's own
+    assert models == [1.0, 2.0, 3.0]
+    assert machine.doors() == []
+
+
+def test_updates_weigh_by_their_samples(machine: Machine) -> None:
+    """Sizes 1 and 3 with steps 1 and 5 move the model by 4."""
+    light = machine.start("trainer", trainer(hyper={"samples": 1, "learningRate": 1.0, "rounds": 1}), "light")
+    heavy = machine.start("trainer", trainer(hyper={"samples": 3, "learningRate": 5.0, "rounds": 1}), "heavy")
+    for name in ("light", "heavy"):
+        until(machine.sign(name, "loading").exists, f"{name} loads")
+    # Both wait for somebody to join above, so that the first round finds both.
+    top = machine.start("aggregator", aggregator(hyper={"rounds": 1}), "top")
+    assert ok(top) in ([4.0], [1.0], [5.0])
+    ok(light), ok(heavy)
+
+
+def test_chains_of_their_own(machine: Machine) -> None:
+    """The exact shapes of the femnist example: inside the `with` block, and after it."""
+    top = machine.start("composed_aggregator", aggregator(), "top")
+    site = machine.start("composed_trainer", trainer(), "site")
+    assert ok(top) == [3, 3.0]
+    loads, rounds = ok(site)
+    assert rounds == [1, 2, 3] and loads == 4  # it loads once more before it learns that there is no fourth
+
+
+def test_a_hierarchy(machine: Machine) -> None:
+    """Top, two middle aggregators in groups of their own, a trainer each."""
+    up = channel("global-channel", UP)
+    down = channel("param-channel", DOWN, "uk", "us")
+    top = machine.start("aggregator", config("top-aggregator", [up], {"global-channel": "default"}), "top")
+    middles, sites = [], []
+    for group, step in (("uk", 1.0), ("us", 3.0)):
+        groups = {"param-channel": group, "global-channel": "default"}
+        middles.append(machine.start("middle_aggregator", config("middle-aggregator", [down, up], groups), f"m-{group}"))
+        more = {"hyper": {"learningRate": step}}
+        sites.append(machine.start("trainer", config("trainer", [down], {"param-channel": group}, **more), f"t-{group}"))
+    models = ok(top)
+    assert len(models) == 3
+    for process in middles:
+        assert ok(process) is None
+    for process in sites:
+        numbers = [number for number, *_ in ok(process)]
+        assert numbers == sorted(numbers) and set(numbers) <= {1, 2, 3}
+
+
+def test_a_late_joiner_takes_part(machine: Machine) -> None:
+    top = machine.start("aggregator", aggregator(hyper={"rounds": 60}), "top")
+    early = machine.start("trainer", trainer(hyper={"rounds": 60, "work": 0.03}), "early")
+    until(machine.sign("early", "round-2").exists, "the second round")
+    late = machine.start("trainer", trainer(hyper={"rounds": 60}), "late")
+    assert len(ok(early)) == 60 and len(ok(top)) == 60
+    rounds = [number for number, *_ in ok(late)]
+    assert rounds and rounds[0] > 1 and rounds == list(range(rounds[0], 61))
+
+
+def test_a_trainer_that_is_killed_is_not_waited_for(machine: Machine) -> None:
+    stays = machine.start("trainer", trainer(hyper={"rounds": 4, "work": 0.1}), "stays")
+    goes = machine.start("trainer", trainer(hyper={"rounds": 4, "hangIn": 2}), "goes")
+    for name in ("stays", "goes"):
+        until(machine.sign(name, "loading").exists, f"{name} loads")
+    top = machine.start("aggregator", aggregator(hyper={"rounds": 4}), "top")
+    until(machine.sign("goes", "round-2").exists, "the second round")
+    goes.kill()
+    assert len(ok(top)) == 4
+    assert [number for number, *_ in ok(stays)][-1] == 4
+
+
+@pytest.mark.parametrize("trains", [False, True], ids=["waiting", "training"])
+def test_trainers_of_an_aggregator_that_is_killed_end_with_an_error(machine: Machine, trains: bool) -> None:
+    """Within seconds, with the reason, whether they wait for an order or are busy with one."""
+    more: dict[str, Any] = {"loadWhen": "go"} if trains else {}
+    top = machine.start("aggregator", aggregator(hyper={"rounds": 9, "hangIn": 0 if trains else 2}), "top")
+    site = machine.start("trainer", trainer(hyper={"rounds": 9, "work": 0.3 if trains else 0, **more}), "site")
+    (machine.folder / "go").touch()
+    until((machine.sign("site", "round-2") if trains else machine.sign("top", "round-2")).exists, "the second round")
+    top.kill()
+    top.wait()
+    status, _, err = finished(site, within_s=8)
+    assert status != 0
+    assert err.strip().splitlines()[-1].startswith("flame.errors.PeerLost: ")
+
+
+def test_who_comes_after_the_end_ends_well(machine: Machine) -> None:
+    """Nobody is there any more: a trainer waits no longer than its job may run."""
+    ok(machine.start("trainer", {**trainer(), "maxRunTime": 1}, "site"))
+
+
+def test_who_is_still_loading_when_the_job_ends_ends_well(machine: Machine) -> None:
+    top = machine.start("aggregator", aggregator(), "top")
+    site = machine.start("trainer", trainer(), "site")
+    slow = machine.start("trainer", trainer(hyper={"loadWhen": "go"}), "slow")
+    until(machine.sign("slow", "loading").exists, "the slow trainer loads")
+    ok(site), ok(top)
+    (machine.folder / "go").touch()
+    status, diary, err = finished(slow, within_s=8)
+    assert (status, diary) == (0, []), err
+
+
+def test_two_jobs_do_not_meet(machine: Machine) -> None:
+    """The same task ids, channels and groups, in another job."""
+    other = {"job": {"id": "another", "name": "another"}}
+    tops = [machine.start("aggregator", aggregator(**more), "top") for more in ({}, other)]
+    steps = [
+        machine.start("trainer", trainer(hyper={"learningRate": step}, **more), "site")
+        for step, more in ((1.0, {}), (10.0, other))
+    ]
+    assert [ok(top) for top in tops] == [[1.0, 2.0, 3.0], [10.0, 20.0, 30.0]]
+    for process in steps:
+        ok(process)
+
+
+def test_two_processes_of_one_worker_are_refused(machine: Machine) -> None:
+    first = machine.start("trainer", trainer(), "site")
+    until(machine.sign("site", "loading").exists, "the trainer loads")
+    status, _, err = finished(machine.start("trainer", trainer(), "site"))
+    assert status != 0 and "another process of this job runs as" in err
+    top = machine.start("aggregator", aggregator(), "top")
+    assert len(ok(first)) == 3 and len(ok(top)) == 3
+
+
+def test_the_door_of_a_killed_process_is_taken_away(machine: Machine) -> None:
+    killed = machine.start("trainer", trainer(), "killed")
+    until(machine.sign("killed", "loading").exists, "the trainer loads")
+    killed.kill()
+    killed.wait()
+    assert len(machine.doors()) == 1
+    top = machine.start("aggregator", aggregator(), "top")
+    assert len(ok(machine.start("trainer", trainer(), "site"))) == 3
+    ok(top)
+    assert machine.doors() == []
+
+
+def test_a_worker_may_be_started_again_under_its_id(machine: Machine) -> None:
+    """After a kill in the middle of a round the same worker comes back and goes on."""
+    more = {"hyper": {"rounds": 4, "hangIn": 2}}
+    top = machine.start("aggregator", aggregator(hyper={"rounds": 4}), "top")
+    site = machine.start("trainer", trainer(**more), "site")
+    until(machine.sign("site", "round-2").exists, "the second round")
+    site.kill()
+    site.wait()
+    again = machine.start("trainer", trainer(hyper={"rounds": 4}), "site")
+    numbers = [number for number, *_ in ok(again)]
+    assert numbers and numbers[-1] == 4
+    assert len(ok(top)) == 4
+
+
+def test_a_backend_that_cannot_join_programs_says_what_to_do(machine: Machine) -> None:
+    status, _, err = finished(machine.start("trainer", {**trainer(), "backend": "inproc"}, "site"))
+    assert status != 0
+    assert "inproc cannot join programs that are started one by one" in err and "flame run DIR" in err
+
+
+def test_metrics_of_round_r_are_kept_under_step_r_minus_1(machine: Machine) -> None:
+    registry = {"registry": {"sort": "local", "uri": str(machine.folder / "log")}}
+    top = machine.start("aggregator", aggregator(**registry), "top")
+    site = machine.start("trainer", trainer(**registry), "site")
+    ok(site), ok(top)
+    for name, values in (("train-loss", [1.0, 0.5, 1 / 3]), ("first", [1.0, 2.0, 3.0])):
+        (path,) = (machine.folder / "log").rglob(f"metrics/{name}.csv")
+        rows = list(csv.DictReader(path.open()))
+        assert [(int(row["round"]), float(row[name])) for row in rows] == list(enumerate(values))
+
+
+def test_torch_programs_with_a_proximal_term(machine: Machine) -> None:
+    pytest.importorskip("torch")
+    prox = {"optimizer": {"sort": "fedprox", "kwargs": {"mu": 0.1}}}
+    top = machine.start("torch_aggregator", aggregator(**prox), "top")
+    site = machine.start("torch_trainer", trainer(**prox), "site")
+    terms, optimizers, batches = ok(site)
+    assert terms[0] == 0 and terms[1] > 0  # nothing is far from itself; a step away it costs
+    assert optimizers == 1 and batches == 6
+    assert ok(top) is None
+    sums, tracked = json.loads((machine.folder / "acc_mu0.1.txt").read_text())
+    assert len(set(sums)) == 3 and tracked == 6
