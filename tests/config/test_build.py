@@ -30,9 +30,7 @@ def job(**settings: object) -> JobSpec:
 
 def trainers(count: int, group: str = "us") -> list[WorkerSpec]:
     association = {"param": group}
-    return [
-        WorkerSpec(f"{i:040x}", "trainer", association, f"file:///data/{i}", "default") for i in range(count)
-    ]
+    return [WorkerSpec(f"{i:040x}", "trainer", association, f"file:///data/{i}", "default") for i in range(count)]
 
 
 def test_each_worker_knows_its_own_and_its_roles_settings(tmp_path: Path) -> None:

@@ -57,9 +57,7 @@ def test_ids_that_nobody_knows_are_dealt_out_in_order_and_it_is_said(tmp_path: P
         "10.npz",
         "1.npz",
     ]
-    assert read_job(tmp_path).notes == (
-        "dataSpec.json names no dataset of this folder; its 4 are dealt out in order",
-    )
+    assert read_job(tmp_path).notes == ("dataSpec.json names no dataset of this folder; its 4 are dealt out in order",)
 
 
 def test_without_job_and_specs_there_are_defaults(tmp_path: Path) -> None:
@@ -95,9 +93,7 @@ def test_the_tag_may_be_yaml_and_the_specs_may_have_other_names(tmp_path: Path) 
     job = {**JOB, "dataSpecPath": "specs/data.json", "modelSpecPath": "./specs/model.json"}
     (tmp_path / "specs").mkdir()
     files = {"schema.yaml": yaml.safe_dump(SCHEMA), "job.json": job, **DATASETS}
-    write(
-        tmp_path, {**files, "specs/data.json": DATA, "specs/model.json": {"hyperParameters": {"rounds": "7"}}}
-    )
+    write(tmp_path, {**files, "specs/data.json": DATA, "specs/model.json": {"hyperParameters": {"rounds": "7"}}})
     found = read_job(tmp_path)
     assert (found.tag_path.name, found.model.hyperparameters.rounds) == ("schema.yaml", 7)
     assert len(found.data["trainer"]["us"]) == 3
@@ -208,9 +204,7 @@ def test_an_override_of_nothing_lists_what_there_is(tmp_path: Path, path: str, k
         ({"dataset2": "no"}, "dataset2.json:1:1", "is not JSON"),
     ],
 )
-def test_a_broken_file_is_named_with_its_place(
-    tmp_path: Path, change: dict[str, Any], where: str, reason: str
-) -> None:
+def test_a_broken_file_is_named_with_its_place(tmp_path: Path, change: dict[str, Any], where: str, reason: str) -> None:
     with pytest.raises(ConfigError) as caught:
         read_job(job_folder(tmp_path, **change))
     assert caught.value.path == str(tmp_path / where if where else tmp_path)
@@ -243,9 +237,7 @@ def test_code_may_come_as_an_archive(tmp_path: Path) -> None:
     top, into = tmp_path / "job", tmp_path / "code"
     top.mkdir()
     write(top, {"schema.json": SCHEMA}, roles=())
-    archive(
-        top / "code.zip", {"trainer/main.py": "t = 1", "aggregator/main.py": "", "trainer/data/x.txt": "x"}
-    )
+    archive(top / "code.zip", {"trainer/main.py": "t = 1", "aggregator/main.py": "", "trainer/data/x.txt": "x"})
     files = read_job(top, unpack_to=into)
     assert files.unpacked == into
     assert files.code == {"trainer": into / "trainer", "aggregator": into / "aggregator"}
@@ -279,9 +271,7 @@ def link() -> zipfile.ZipInfo:
         (link(), "is a link"),
     ],
 )
-def test_an_archive_writes_nothing_elsewhere(
-    tmp_path: Path, member: str | zipfile.ZipInfo, reason: str
-) -> None:
+def test_an_archive_writes_nothing_elsewhere(tmp_path: Path, member: str | zipfile.ZipInfo, reason: str) -> None:
     path = archive(tmp_path / "code.zip", {"aggregator/main.py": "", member: ""})
     with pytest.raises(ConfigError, match=reason):
         unpack(path, tmp_path / "code" / "deep")
@@ -289,9 +279,7 @@ def test_an_archive_writes_nothing_elsewhere(
 
 
 def test_an_archive_that_swells_is_stopped(tmp_path: Path) -> None:
-    path = archive(
-        tmp_path / "code.zip", {"trainer/main.py": "0" * 5_000_000, "trainer/more.py": "0" * 5_000_000}
-    )
+    path = archive(tmp_path / "code.zip", {"trainer/main.py": "0" * 5_000_000, "trainer/more.py": "0" * 5_000_000})
     with pytest.raises(ConfigError, match="unpacks to more than 1000000 bytes"):
         unpack(path, tmp_path / "code", max_bytes=1_000_000)
     assert sum(file.stat().st_size for file in (tmp_path / "code").rglob("*.py")) < 3_000_000

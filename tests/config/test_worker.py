@@ -43,18 +43,12 @@ def test_what_is_written_reads_as_what_was_read(name: str) -> None:
 
 
 plain = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**53), 2**53)
-    | st.floats(allow_nan=False)
-    | st.text(max_size=5),
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
 arguments = st.dictionaries(st.text(max_size=5), plain, max_size=4)
-extras = st.dictionaries(
-    st.text("abcxyz_/", min_size=1, max_size=6), plain.filter(lambda x: x is not None), max_size=4
-)
+extras = st.dictionaries(st.text("abcxyz_/", min_size=1, max_size=6), plain.filter(lambda x: x is not None), max_size=4)
 
 
 @given(arguments, extras, st.integers(0, 100))
@@ -62,9 +56,7 @@ def test_arguments_and_extra_hyperparameters_are_kept_as_they_are(
     kwargs: dict[str, Any], more: dict[str, Any], rounds: int
 ) -> None:
     optimizer = {"sort": "fedadam", "kwargs": kwargs}
-    config = Config.from_dict(
-        {**PLAIN, "optimizer": optimizer, "hyperparameters": {**more, "rounds": rounds}}
-    )
+    config = Config.from_dict({**PLAIN, "optimizer": optimizer, "hyperparameters": {**more, "rounds": rounds}})
     assert config.optimizer.kwargs == kwargs
     assert all(getattr(config.hyperparameters, name) == value for name, value in more.items())
     assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
@@ -255,9 +247,7 @@ def test_a_file_that_is_not_json_is_named_with_line_and_column(tmp_path: Path) -
 
 
 def test_every_key_has_a_line_in_the_reference() -> None:
-    page = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "config.md").read_text(
-        encoding="utf-8"
-    )
+    page = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "config.md").read_text(encoding="utf-8")
     config = Config.from_dict({**PLAIN, "seed": 1})
     keys = {*config.to_dict(), *PLAIN["channels"][0], *config.hyperparameters.dict(), *Config.__slots__}
     assert {key for key in keys if f"`{key}`" not in page} == set()

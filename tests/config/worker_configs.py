@@ -70,9 +70,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         hyperparameters={"//": "of the round", "batchSize": 32, "aggGoal": 2, "rounds": 10},
     ),
     "coordinator": without(
-        config(
-            "coordinator", [channel("coord", COORD)], {}, hyperparameters={"rounds": 10, "concurrency": 2}
-        ),
+        config("coordinator", [channel("coord", COORD)], {}, hyperparameters={"rounds": 10, "concurrency": 2}),
         *("registry", "optimizer", "baseModel", "dataset", "dependencies"),
     ),
     "ring": config(

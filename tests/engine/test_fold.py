@@ -54,9 +54,7 @@ def rounds(draw):
     spread = draw(st.sampled_from([0.0, 3.0, 30.0]))
 
     def weights():
-        return Weights.pack(
-            {str(i): values(rng, np.dtype(d), size, spread) for i, (d, size) in enumerate(shapes)}
-        )
+        return Weights.pack({str(i): values(rng, np.dtype(d), size, spread) for i, (d, size) in enumerate(shapes)})
 
     return weights(), [weights() for _ in range(count)], samples
 

@@ -46,7 +46,9 @@ def train(net: dict[str, np.ndarray], data: tuple[np.ndarray, np.ndarray]) -> di
     return {"loss": float((error**2).mean())}
 
 
-def run(out: Path, *, tag: Tag | str = "two-tier", data: Any = None, hosts: int = 0, rounds: int = 4, **more: Any) -> Any:
+def run(
+    out: Path, *, tag: Tag | str = "two-tier", data: Any = None, hosts: int = 0, rounds: int = 4, **more: Any
+) -> Any:
     """Train; returns the result."""
     data = [site(number) for number in range(6)] if data is None else data
     return flame.run(model=model, train=train, data=data, tag=tag, hosts=hosts, rounds=rounds, out=out, seed=7, **more)
@@ -89,7 +91,9 @@ def test_the_number_of_hosts_changes_no_bit(tmp_path: Path, hosts: int) -> None:
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(tmp_path: Path) -> None:
     """A run can be repeated."""
     first, again = run(tmp_path / "a"), run(tmp_path / "b")
-    other = flame.run(model=model, train=train, data=[site(n) for n in range(6)], hosts=0, rounds=4, seed=8, out=tmp_path / "c")
+    other = flame.run(
+        model=model, train=train, data=[site(n) for n in range(6)], hosts=0, rounds=4, seed=8, out=tmp_path / "c"
+    )
     assert flat(first).tobytes() == flat(again).tobytes() != flat(other).tobytes()
 
 

@@ -322,9 +322,7 @@ def test_the_hooks_see_every_tasklet(abcd: Composer, log: Log) -> None:
 def test_arguments_reach_the_function() -> None:
     seen: list[Any] = []
     with Composer() as composer:
-        Tasklet("a", lambda *args, **kwargs: seen.append((args, kwargs)), 1, two=2) >> Tasklet(
-            "b", lambda: None
-        )
+        Tasklet("a", lambda *args, **kwargs: seen.append((args, kwargs)), 1, two=2) >> Tasklet("b", lambda: None)
     composer.run()
     assert seen == [((1,), {"two": 2})]
 
@@ -352,9 +350,7 @@ class Script:
         return next(self.bits, False)
 
 
-def meaning(
-    tree: Tree, script: Script, in_loop: bool, names: dict[tuple[int, ...], str], at: tuple[int, ...]
-) -> None:
+def meaning(tree: Tree, script: Script, in_loop: bool, names: dict[tuple[int, ...], str], at: tuple[int, ...]) -> None:
     """What a list means, told by recursion."""
     while True:
         for index, item in enumerate(tree):
@@ -373,9 +369,7 @@ def meaning(
             return
 
 
-def build(
-    tree: Tree, script: Script, in_loop: bool, names: dict[tuple[int, ...], str], at: tuple[int, ...]
-) -> Tasklet:
+def build(tree: Tree, script: Script, in_loop: bool, names: dict[tuple[int, ...], str], at: tuple[int, ...]) -> Tasklet:
     """The same list as a chain."""
     chain = None
     for index, item in enumerate(tree):

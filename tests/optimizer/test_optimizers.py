@@ -82,9 +82,7 @@ def test_the_first_round_is_plain_averaging(sort):
 
 @every
 def test_a_setting_that_is_unknown_is_answered_with_the_known_ones(sort):
-    with pytest.raises(
-        ConfigError, match=rf"optimizer\.kwargs\.momentum: {sort} has no such setting"
-    ) as caught:
+    with pytest.raises(ConfigError, match=rf"optimizer\.kwargs\.momentum: {sort} has no such setting") as caught:
         made(sort, momentum=0.9)
     assert caught.value.fix == {
         "fedavg": "it has no settings",
@@ -221,10 +219,7 @@ def test_a_round_without_updates_leaves_the_state(sort):
     optimizer = made(sort)
     model = run(optimizer, base, deltas[:1])[-1]
     assert WeightedMean().finish(model, optimizer.step) is model
-    assert (
-        run(optimizer, model, deltas[1:])[-1].data.tobytes()
-        == run(made(sort), base, deltas)[-1].data.tobytes()
-    )
+    assert run(optimizer, model, deltas[1:])[-1].data.tobytes() == run(made(sort), base, deltas)[-1].data.tobytes()
 
 
 # -- the term of FedProx --

@@ -39,9 +39,7 @@ def test_tensors_follow_each_other_without_holes_floats_first(planned):
         assert entry.start == end
         end = entry.stop
     assert end == layout.nbytes == sum(segment.stop - segment.start for segment in layout.segments)
-    assert [segment.exact for segment in layout.segments] == sorted(
-        segment.exact for segment in layout.segments
-    )
+    assert [segment.exact for segment in layout.segments] == sorted(segment.exact for segment in layout.segments)
     assert len({segment.dtype for segment in layout.segments}) == len(layout.segments)
     for segment in layout.segments:
         assert segment.exact or segment.start % segment.dtype.itemsize == 0
@@ -168,9 +166,7 @@ def test_something_else_than_a_list_is_refused(plain):
 
 
 @given(
-    st.recursive(
-        st.none() | st.integers() | st.text(max_size=8) | st.sampled_from(TYPE_NAMES), st.lists, max_leaves=12
-    )
+    st.recursive(st.none() | st.integers() | st.text(max_size=8) | st.sampled_from(TYPE_NAMES), st.lists, max_leaves=12)
 )
 def test_junk_gives_a_layout_or_our_error(plain):
     try:
@@ -192,9 +188,7 @@ def test_a_buffer_of_the_wrong_size_or_form_is_refused(data):
 def test_differences_name_the_tensor():
     layout = Layout.of({"a": np.zeros(2, np.float32), "b": np.zeros(3, np.float32)})
     other = {"a": np.zeros(2, np.float32), "b": np.zeros((3, 1), np.float32)}
-    assert (
-        layout.difference(Layout.of(other)) == "tensor b float32[3] is expected, but there is b float32[3, 1]"
-    )
+    assert layout.difference(Layout.of(other)) == "tensor b float32[3] is expected, but there is b float32[3, 1]"
     assert "b float32[3] is missing" in layout.difference(Layout.of({"a": other["a"]}))
     assert "b float32[3] is one too many" in Layout.of({"a": other["a"]}).difference(layout)
     reordered = Layout.of({"b": np.zeros(3, np.float32), "a": np.zeros(2, np.float32)})

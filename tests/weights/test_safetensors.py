@@ -22,9 +22,7 @@ named = st.dictionaries(
 
 def equal(one, other):
     return set(one) == set(other) and all(
-        one[n].dtype == other[n].dtype
-        and one[n].shape == other[n].shape
-        and one[n].tobytes() == other[n].tobytes()
+        one[n].dtype == other[n].dtype and one[n].shape == other[n].shape and one[n].tobytes() == other[n].tobytes()
         for n in one
     )
 

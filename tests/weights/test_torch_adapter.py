@@ -35,9 +35,7 @@ class OwnStateDict(nn.Linear):
         return {f"own.{name}": tensor for name, tensor in super().state_dict().items()}
 
     def load_state_dict(self, state, strict=True, assign=False):
-        return super().load_state_dict(
-            {name.removeprefix("own."): t for name, t in state.items()}, strict, assign
-        )
+        return super().load_state_dict({name.removeprefix("own."): t for name, t in state.items()}, strict, assign)
 
 
 def overlapping():
@@ -94,9 +92,7 @@ def test_binding_changes_no_value_and_no_object(make):
     adapters.of(model)
     assert same(frozen(model), before)
     assert [id(p) for p in model.parameters()] == parameters
-    assert {name: t.dtype for name, t in model.state_dict().items()} == {
-        n: t.dtype for n, t in before.items()
-    }
+    assert {name: t.dtype for name, t in model.state_dict().items()} == {n: t.dtype for n, t in before.items()}
 
 
 @anything
@@ -157,9 +153,7 @@ def test_read_only_weights_load_without_a_warning(make):
 
 
 @settings(max_examples=20, deadline=None)
-@given(
-    st.lists(st.sampled_from(["linear", "norm", "conv", "prelu"]), min_size=1, max_size=5), st.integers(0, 99)
-)
+@given(st.lists(st.sampled_from(["linear", "norm", "conv", "prelu"]), min_size=1, max_size=5), st.integers(0, 99))
 def test_the_round_trip_holds_for_any_stack_of_layers(kinds, seed):
     torch.manual_seed(seed)
     makers = {"linear": lambda: nn.Linear(3, 4), "norm": lambda: nn.BatchNorm1d(5),

@@ -53,7 +53,7 @@ Reader = Callable[[int, NDArray[np.generic]], None]
 
 
 def _read(fd: int, base: int, start: int, out: NDArray[np.generic]) -> None:
-    view, at = memoryview(out).cast("B"), base + start
+    view, at = out.data.cast("B"), base + start
     while view:
         got = os.preadv(fd, [view], at)
         if not got:

@@ -135,11 +135,11 @@ def read_job(
         raise ConfigError(str(top), "is not a folder", "give the folder that has the job's files")
     tag_path = schema or _schema(top)
     tag = read(tag_path, protocols=protocols)
-    job_rows, model_rows, spec = _rows(top)
+    job_rows, model_rows, spec = _rows(top, data_spec)
     override(job_rows, model_rows, overrides)
     job = _job(top, job_rows, model_rows)
     found = find_datasets(top)
-    data, notes = assign(data_spec or spec, tag, found)
+    data, notes = assign(spec, tag, found)
     code, unpacked = _code(top, tag, unpack_to)
     findings = check(tag, code=list(code) if needs_code else None, protocols=protocols, data=data)
     if findings:
@@ -167,12 +167,12 @@ def _schema(top: Path) -> Path:
     raise ConfigError(str(top), f"has no {_SCHEMAS[0]}", "write one, or start from `flame tag template`")
 
 
-def _rows(top: Path) -> tuple[dict[str, Any], dict[str, Any], Path | None]:
+def _rows(top: Path, data_spec: Path | None = None) -> tuple[dict[str, Any], dict[str, Any], Path | None]:
     """The contents of job.json and modelSpec.json, and where dataSpec.json is."""
     path = top / "job.json"
     job = _object(path) if path.is_file() else {"name": top.resolve().name}
     model = _beside(path, job, "modelSpecPath", "modelSpec.json")
-    spec = _beside(path, job, "dataSpecPath", "dataSpec.json")
+    spec = data_spec or _beside(path, job, "dataSpecPath", "dataSpec.json")
     rows = _object(model) if model else {}
     # Some clients write the key as a server that ignores case would still take it.
     if "hyperParameters" in rows:

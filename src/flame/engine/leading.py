@@ -6,7 +6,7 @@ import logging
 
 from flame.backend.pool import Pool
 from flame.channel.channel import Channel
-from flame.engine.fold import WeightedMean
+from flame.engine.fold import SMALL, WeightedMean
 from flame.engine.round import Round, Verdict
 from flame.errors import RunError
 from flame.optimizer import Optimizer
@@ -57,7 +57,7 @@ class Leading:
             assert end is not None  # a gate that is not met has somebody to wait for
             message = channel.take(end)
             if message is None:
-                logger.warning("a peer has gone and is not waited for", extra={"end": end, "round": round_.number})
+                logger.warning("%s has gone and is not waited for in round %s", end, round_.number)
                 round_.lost(end)
             elif isinstance(message, Update):
                 self._offer(end, message)
@@ -87,9 +87,11 @@ class Leading:
         return gathered
 
     def _offer(self, end: str, update: Update) -> None:
-        verdict = self._round.offer(end, update.round, update.samples, empty=update.weights is None)
+        weights = update.weights
+        empty = weights is None or (weights.layout.size <= SMALL and bool(weights.not_finite()))
+        verdict = self._round.offer(end, update.round, update.samples, empty=empty)
         if verdict is Verdict.FOLDED:
             assert update.weights is not None  # FOLDED says so
             self._fold.add(update.weights, update.samples, self._memory.reader(update.weights.data))
         elif verdict in (Verdict.STALE, Verdict.UNASKED):
-            logger.info("an update is passed over", extra={"end": end, "verdict": verdict.value, "of": update.round})
+            logger.info("an update of %s for round %s is passed over: %s", end, update.round, verdict.value)

@@ -101,7 +101,7 @@ class TopAggregator(Role):
         """Record the final model."""
         if self.model is None:
             return
-        weights = self._held.adapter(self.model).snapshot()
+        weights = self._held.adapter(self.model).snapshot(self._memory())
         self.registry_client.save_model(f"{self.config.job.name}-{self.config.job.job_id}", self.model)
         if self._surroundings.events is not None:
             self._surroundings.events.model(partial(_write_model, weights))
@@ -132,6 +132,8 @@ class TopAggregator(Role):
     def _distribute_weights(self, tag: str) -> None:
         channel = self._channel(tag)
         channel.await_join()
+        if self._current is None:
+            self._begin_with_base_model()
         weights = self._held.adapter(self.model).snapshot(self._memory())
         self._current, self._sent = weights, True
         self._leading.ask(channel, Order(self._round, weights))
@@ -146,6 +148,14 @@ class TopAggregator(Role):
         events, round_ = self._surroundings.events, self._leading.round
         if events is not None:
             events.round_closed(self._round, round_.asked, round_.folded, channel.sent_bytes)
+
+    def _begin_with_base_model(self) -> None:
+        """Put the registered model that the config names, if it names one, into the program's model."""
+        base = self.config.base_model
+        if base is not None and base.name and base.version > 0:
+            weights = self.registry_client.load_model(base.name, base.version)
+            if weights is not None:
+                self._held.adapter(self.model).load(weights)
 
     def _memory(self) -> Allocate:
         """Memory for the next order: that of the weights aggregated last, which nobody else has seen yet."""

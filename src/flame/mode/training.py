@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from flame.common.custom_abcmeta import abstract_attribute
@@ -11,9 +12,14 @@ from flame.engine.parts import optimizer_of, patience_of, registry_of
 from flame.mode.composer import Composer
 from flame.mode.role import Role, quiet
 from flame.mode.tasklet import Loop, Tasklet
+from flame.weights.layout import Weights
+
+logger = logging.getLogger(__name__)
 
 TAG_FETCH = "fetch"
 TAG_UPLOAD = "upload"
+CHECKED = 4_000_000
+"""Models of at most so many elements are looked through for NaN and infinity before they are sent."""
 
 
 class Trainer(Role):
@@ -128,6 +134,17 @@ class Trainer(Role):
         delta = None
         if order is not None and order.weights is not None:
             delta = self._held.adapter(self.model).delta(order.weights, self._surroundings.memory.allocate)
+            delta = self._refused(delta)
         self.regularizer.update()
         self._following.answer(self._channel(tag), delta, int(self.dataset_size), {})
         self._received = None
+
+    def _refused(self, delta: Weights) -> Weights | None:
+        """The update, or None if it would poison the mean; large ones are not looked through: it costs a pass."""
+        bad = delta.not_finite() if delta.layout.size <= CHECKED else []
+        if not bad:
+            return delta
+        logger.warning(
+            "%s sends no update in round %s: %s is not finite", self.config.name, self._round, ", ".join(bad)
+        )
+        return None

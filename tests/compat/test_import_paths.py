@@ -1,0 +1,136 @@
+"""The names that programs written for Cisco's Flame import, and what they find there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import import_module
+from typing import Any
+
+import pytest
+
+PATHS = [
+    ("flame.config", "Config"),
+    ("flame.dataset", "Dataset"),
+    ("flame.common.util", "install_packages"),
+    ("flame.common.util", "get_dataset_filename"),
+    ("flame.common.util", "get_params_detached_pytorch"),
+    ("flame.common.constants", "DATA_FOLDER_PATH"),
+    ("flame.mode.composer", "Composer"),
+    ("flame.mode.composer", "CloneComposer"),
+    ("flame.mode.tasklet", "Tasklet"),
+    ("flame.mode.tasklet", "Loop"),
+    ("flame.mode.message", "MessageType"),
+    ("flame.mode.role", "Role"),
+    ("flame.channel_manager", "ChannelManager"),
+    ("flame.channel", "Channel"),
+    ("flame.channel", "VAL_CH_STATE_RECV"),
+    ("flame.channel", "VAL_CH_STATE_SEND"),
+    ("flame.channel", "KEY_CH_STATE"),
+    ("flame.channel", "KEY_CH_SELECT_REQUESTER"),
+]
+ROLES = {
+    "trainer": ("Trainer", {"TAG_FETCH": "fetch", "TAG_UPLOAD": "upload"}, ["fetch", "upload"]),
+    "top_aggregator": (
+        "TopAggregator",
+        {"TAG_DISTRIBUTE": "distribute", "TAG_AGGREGATE": "aggregate"},
+        ["distribute", "aggregate"],
+    ),
+    "middle_aggregator": (
+        "MiddleAggregator",
+        {
+            "TAG_DISTRIBUTE": "distribute",
+            "TAG_AGGREGATE": "aggregate",
+            "TAG_FETCH": "fetch",
+            "TAG_UPLOAD": "upload",
+            "WAIT_TIME_FOR_TRAINER": 60,
+        },
+        ["distribute", "aggregate", "fetch", "upload"],
+    ),
+}
+MUST_SET = {
+    "trainer": ["config", "dataset_size", "model"],
+    "top_aggregator": ["config", "dataset", "model"],
+    "middle_aggregator": ["config"],
+}
+ALIASES = {
+    "trainer": "internal_init load_data init fetch train evaluate upload save_metrics",
+    "top_aggregator": "internal_init load_data initialize distribute aggregate train evaluate analysis save_metrics"
+    " inc_round inform_end_of_training save_params save_model",
+    "middle_aggregator": "internal_init load_data init fetch distribute aggregate upload evaluate update_round",
+}
+MESSAGES = (
+    "WEIGHTS EOT DATASET_SIZE ROUND MEMBER_DIGEST RING_WEIGHTS NEW_TRAINER IS_COMMITTER MODEL_VERSION STAT_UTILITY"
+    " COORDINATED_ENDS DATASAMPLER_METADATA META_INFO_REQ META_INFO_RES ALPHA_ADPT REQ_COORDINATED_ENDS"
+    " RES_COORDINATED_ENDS HYBRID_METADATA BIAS CONTROL_WEIGHTS CLIENT_WEIGHT"
+).split()
+
+
+@pytest.mark.parametrize(("module", "name"), PATHS)
+def test_a_name_is_where_programs_look_for_it(module: str, name: str) -> None:
+    assert hasattr(import_module(module), name)
+
+
+@pytest.mark.parametrize("package", ["flame.mode.horizontal", "flame.mode.horizontal.syncfl"])
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_and_its_constants(package: str, role: str) -> None:
+    name, constants, tags = ROLES[role]
+    module = import_module(f"{package}.{role}")
+    assert {key: getattr(module, key) for key in constants} == constants
+    assert sorted(getattr(module, name).get_func_tags()) == sorted(tags)
+    assert getattr(module, name) is getattr(import_module(f"flame.mode.horizontal.syncfl.{role}"), name)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_an_attribute_that_is_not_set_is_named(role: str) -> None:
+    """Programs do not call the parent's constructor; what they forget is said at once."""
+    base: Any = getattr(import_module(f"flame.mode.horizontal.{role}"), ROLES[role][0])
+
+    def forgetful(*given: str) -> type:
+        def constructor(self: Any) -> None:
+            for name in given:
+                setattr(self, name, None)
+
+        return type("Forgetful", (base,), {"__init__": constructor})
+
+    wanted = MUST_SET[role]
+    forgetful(*wanted)()
+    for missing in wanted:
+        said = f"Can't instantiate abstract class Forgetful with abstract attributes: {missing}$"
+        with pytest.raises(NotImplementedError, match=said):
+            forgetful(*(name for name in wanted if name != missing))()
+    with pytest.raises(NotImplementedError, match=", ".join(wanted)):
+        forgetful()()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_aliases_of_a_chain(role: str) -> None:
+    """Programs edit a chain by the aliases of its tasklets."""
+    base: Any = getattr(import_module(f"flame.mode.horizontal.{role}"), ROLES[role][0])
+
+    class Mine(base):  # type: ignore[misc]
+        def __init__(self) -> None:
+            for name in MUST_SET[role]:
+                setattr(self, name, None)
+
+    mine = Mine()
+    mine.compose()
+    aliases = [tasklet.alias for tasklet in mine.composer.tasklets()]
+    expected = ALIASES[role].split()
+    assert [alias for alias in aliases if alias in expected] == expected
+
+
+def test_message_types_keep_their_numbers() -> None:
+    types = import_module("flame.mode.message").MessageType
+    assert [(each.name, each.value) for each in types] == [(name, number) for number, name in enumerate(MESSAGES, 1)]
+
+
+def test_nothing_of_it_imports_a_framework() -> None:
+    """And importing starts nothing: no thread, no child, no open socket."""
+    modules = sorted({module for module, _ in PATHS} | {f"flame.mode.horizontal.{role}" for role in ROLES})
+    code = (
+        f"import sys, threading, {', '.join(modules)}\n"
+        "print([name for name in ('torch', 'tensorflow', 'keras') if name in sys.modules], threading.active_count())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[] 1"
