@@ -81,6 +81,7 @@ def test_a_role_and_its_constants(package: str, role: str) -> None:
     assert getattr(module, name) is getattr(import_module(f"flame.mode.horizontal.syncfl.{role}"), name)
 
 
+@pytest.mark.xfail(reason="B9")
 @pytest.mark.parametrize("role", ROLES)
 def test_an_attribute_that_is_not_set_is_named(role: str) -> None:
     """Programs do not call the parent's constructor; what they forget is said at once."""

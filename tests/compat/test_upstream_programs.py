@@ -63,24 +63,21 @@ def test_a_hierarchy(machine: Machine) -> None:
     """Top, two middle aggregators in groups of their own, a trainer each."""
     up = channel("global-channel", UP)
     down = channel("param-channel", DOWN, "uk", "us")
-    top = machine.start("aggregator", config("top-aggregator", [up], {"global-channel": "default"}), "top")
     middles, sites = [], []
     for group, step in (("uk", 1.0), ("us", 3.0)):
         groups = {"param-channel": group, "global-channel": "default"}
-        middles.append(
-            machine.start("middle_aggregator", config("middle-aggregator", [down, up], groups), f"m-{group}")
-        )
-        more = {"hyper": {"learningRate": step}}
-        sites.append(
-            machine.start("trainer", config("trainer", [down], {"param-channel": group}, **more), f"t-{group}")
-        )
-    models = ok(top)
-    assert len(models) == 3
+        middles.append(machine.start("middle_aggregator", config("middle-aggregator", [down, up], groups), f"m-{group}"))
+        site = config("trainer", [down], {"param-channel": group}, hyper={"learningRate": step, "work": 0.05})
+        sites.append(machine.start("trainer", site, f"t-{group}"))
+    for name in ("m-uk", "m-us", "t-uk", "t-us"):
+        until(machine.sign(name, "loading").exists, f"{name} loads")
+    top = config("top-aggregator", [up], {"global-channel": "default"}, hyper={"rounds": 5})
+    models = ok(machine.start("aggregator", top, "top"))
+    assert len(models) == 5 and models[-1] - models[-2] == 2.0
     for process in middles:
         assert ok(process) is None
     for process in sites:
-        numbers = [number for number, *_ in ok(process)]
-        assert numbers == sorted(numbers) and set(numbers) <= {1, 2, 3}
+        assert [number for number, *_ in ok(process)][-3:] == [3, 4, 5]
 
 
 def test_a_late_joiner_takes_part(machine: Machine) -> None:

@@ -17,7 +17,7 @@ A NaN or an infinity in an update reaches the mean and is not hidden: refuse suc
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
@@ -122,16 +122,25 @@ class WeightedMean:
         self._sweep(layout, work)
         return out
 
-    def finish(self, base: Weights, step: Step, allocate: Allocate = plain_memory) -> Weights:
+    def finish(
+        self,
+        base: Weights,
+        step: Step,
+        allocate: Allocate = plain_memory,
+        *,
+        averaged: Collection[str] = (),
+    ) -> Weights:
         """The next model: what `step` makes of `base` and the mean, rounded once to the dtypes of `base`.
 
-        Integers become base + mean, rounded to the nearest, whatever the step. Where nothing was folded,
-        `base` itself is returned and the step is not asked.
+        Integers and the tensors in `averaged` become base + mean, whatever the step; integers are rounded to the
+        nearest. Where nothing was folded, `base` itself is returned and the step is not asked.
 
         Args:
             base: the model that the updates are relative to.
             step: the server half of an optimizer.
             allocate: gives the memory of the result.
+            averaged: names of tensors that are measured rather than learned: a step in a running variance could
+                make it negative.
 
         Raises:
             WeightsError: the updates have another layout than `base`.
@@ -141,11 +150,16 @@ class WeightedMean:
         self._meet(base.layout)
         out = Weights(base.layout, allocate(base.layout.nbytes))
         before, written, kinds = base.segments, out.segments, base.layout.segments
+        entries = zip(base.layout.entries, base.layout.spans, strict=True)
+        kept = [span for entry, span in entries if entry.name in averaged]
 
         def work(number: int, where: slice, mean: Floats, old: Floats) -> None:
             self._mean_of(number, where, mean, old)
             np.copyto(old, before[number][where])
+            plain = [(part, old[part] + mean[part]) for part in _parts(kept, number, where)]
             new = np.add(old, mean, out=old) if kinds[number].exact else step.block(number, where, old, mean)
+            for part, values in plain:
+                new[part] = values
             _round_into(written[number][where], new)
 
         step.open(base.layout)
@@ -271,6 +285,14 @@ class _Rows:
             np.multiply(rows[1:], np.array(self._weights)[:, None], out=rows[1:])
             rows[0] = np.add.reduce(rows, axis=0, initial=-0.0)
         self._weights.clear()
+
+
+def _parts(spans: Iterable[tuple[int, slice]], number: int, where: slice) -> Iterator[slice]:
+    """What lies of some spans in a block, counted from the block's start."""
+    for segment, span in spans:
+        start, stop = max(span.start, where.start), min(span.stop, where.stop)
+        if segment == number and start < stop:
+            yield slice(start - where.start, stop - where.start)
 
 
 def _round_into(out: NDArray[Any], values: Floats) -> None:

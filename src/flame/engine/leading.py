@@ -66,14 +66,19 @@ class Leading:
                     f"an update was due from {end} in round {round_.number}; it sent a {type(message).__name__}"
                 )
 
-    def close(self) -> Weights | None:
-        """The next weights; None if nothing was folded. They may lie where the order's were."""
+    def close(self, averaged: frozenset[str] = frozenset()) -> Weights | None:
+        """The next weights; None if nothing was folded. They may lie where the order's were.
+
+        Args:
+            averaged: tensors that become base + mean, whatever the optimizer.
+        """
         fold, base = self._let_go()
         if not self._round.folded or base is None:
             return None
         # When everybody has answered nobody looks at what was sent out any more, and the next weights go there.
         everybody = self._round.heard == self._round.asked
-        return fold.finish(base, self._optimizer.step, (lambda _: base.data) if everybody else self._memory.allocate)
+        allocate = (lambda _: base.data) if everybody else self._memory.allocate
+        return fold.finish(base, self._optimizer.step, allocate, averaged=averaged)
 
     def mean(self) -> Weights | None:
         """The mean of the updates by samples, for whoever is above; None if nothing was folded."""

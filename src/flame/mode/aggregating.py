@@ -141,9 +141,10 @@ class TopAggregator(Role):
     def _aggregate_weights(self, tag: str) -> None:
         channel = self._channel(tag)
         self._leading.gather(channel)
-        weights = self._leading.close()
+        adapter = self._held.adapter(self.model)
+        weights = self._leading.close(adapter.averaged)
         if weights is not None:
-            self._held.adapter(self.model).load(weights)
+            adapter.load(weights)
             self._current, self._sent = weights, False
         events, round_ = self._surroundings.events, self._leading.round
         if events is not None:

@@ -31,6 +31,10 @@ class Adapter(Protocol):
     def layout(self) -> Layout:
         """The layout of the model's tensors; fixed when the adapter is made."""
 
+    @property
+    def averaged(self) -> frozenset[str]:
+        """The tensors that are measured, not learned, such as running means: no optimizer steps in them."""
+
     def snapshot(self, allocate: Allocate = ...) -> Weights:
         """A copy of the model's tensors, in memory from `allocate`."""
 

@@ -56,6 +56,11 @@ class NumpyAdapter:
             for entry, (number, where) in zip(self.layout.entries, self.layout.spans, strict=True)
         )
 
+    @property
+    def averaged(self) -> frozenset[str]:
+        """Nothing: every array is learned."""
+        return frozenset()
+
     @staticmethod
     def fits(model: Any) -> bool:
         """Whether a model is one of the supported forms, and holds at least one array."""

@@ -45,6 +45,11 @@ class TorchAdapter:
         self.layout = Layout.plan((name, _carried(name, tensor), tuple(tensor.shape)) for name, tensor in own)
         self._held = self._hold(tensors)
 
+    @property
+    def averaged(self) -> frozenset[str]:
+        """The module's buffers, such as the running statistics of a batch normalisation."""
+        return frozenset(name for name, _ in self.model.named_buffers())
+
     def snapshot(self, allocate: Allocate = plain_memory) -> Weights:
         """A copy of the model's tensors."""
         held = self._current()

@@ -1,6 +1,7 @@
 """A middle aggregator as upstream's examples write one."""
 
 import argparse
+from pathlib import Path
 
 from flame.config import Config
 from flame.mode.horizontal.syncfl.middle_aggregator import MiddleAggregator
@@ -13,7 +14,7 @@ class Region(MiddleAggregator):
         self.config = config
 
     def load_data(self) -> None:
-        pass
+        Path(f"{self.config.task_id}.loading").touch()
 
     def initialize(self) -> None:
         pass
