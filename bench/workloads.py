@@ -175,7 +175,7 @@ def flame_side(workload: Workload, scratch: Path) -> Cost:
     return Cost(
         measured.wall_s,
         measured.cpu_s,
-        record["start_up_s"] + measured.wall_s - record["seconds"],
+        record["start_up_s"],
         statistics.median(later - earlier for earlier, later in itertools.pairwise(starts)),
         measured.peak,
         _of_aggregator(record, measured),

@@ -59,11 +59,29 @@ ALIASES = {
     " inc_round inform_end_of_training save_params save_model",
     "middle_aggregator": "internal_init load_data init fetch distribute aggregate upload evaluate update_round",
 }
-MESSAGES = (
-    "WEIGHTS EOT DATASET_SIZE ROUND MEMBER_DIGEST RING_WEIGHTS NEW_TRAINER IS_COMMITTER MODEL_VERSION STAT_UTILITY"
-    " COORDINATED_ENDS DATASAMPLER_METADATA META_INFO_REQ META_INFO_RES ALPHA_ADPT REQ_COORDINATED_ENDS"
-    " RES_COORDINATED_ENDS HYBRID_METADATA BIAS CONTROL_WEIGHTS CLIENT_WEIGHT"
-).split()
+MESSAGES = [
+    "WEIGHTS",
+    "EOT",
+    "DATASET_SIZE",
+    "ROUND",
+    "MEMBER_DIGEST",
+    "RING_WEIGHTS",
+    "NEW_TRAINER",
+    "IS_COMMITTER",
+    "MODEL_VERSION",
+    "STAT_UTILITY",
+    "COORDINATED_ENDS",
+    "DATASAMPLER_METADATA",
+    "META_INFO_REQ",
+    "META_INFO_RES",
+    "ALPHA_ADPT",
+    "REQ_COORDINATED_ENDS",
+    "RES_COORDINATED_ENDS",
+    "HYBRID_METADATA",
+    "BIAS",
+    "CONTROL_WEIGHTS",
+    "CLIENT_WEIGHT",
+]
 
 
 @pytest.mark.parametrize(("module", "name"), PATHS)

@@ -66,7 +66,9 @@ def test_a_hierarchy(machine: Machine) -> None:
     middles, sites = [], []
     for group, step in (("uk", 1.0), ("us", 3.0)):
         groups = {"param-channel": group, "global-channel": "default"}
-        middles.append(machine.start("middle_aggregator", config("middle-aggregator", [down, up], groups), f"m-{group}"))
+        middles.append(
+            machine.start("middle_aggregator", config("middle-aggregator", [down, up], groups), f"m-{group}")
+        )
         site = config("trainer", [down], {"param-channel": group}, hyper={"learningRate": step, "work": 0.05})
         sites.append(machine.start("trainer", site, f"t-{group}"))
     for name in ("m-uk", "m-us", "t-uk", "t-us"):

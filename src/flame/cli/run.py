@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     files = read_job(arguments.dir, schema=arguments.schema, data_spec=arguments.data, overrides=changes)
     for note in files.notes:
         print(f"note: {note}", file=sys.stderr)
-    options = Options(arguments.hosts, arguments.seed, arguments.out, changes)
+    options = Options(arguments.hosts, arguments.seed, arguments.out, changes, _process_started())
     screen = Screen(sys.stderr, quiet=arguments.quiet)
     try:
         result = run_files(files, options, programs=None, watch=screen.watch)
@@ -89,6 +89,17 @@ def _told(result: Result) -> str:
 def _near(path: Path) -> str:
     """A path as one would type it from here."""
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _process_started() -> float:
+    """When this process began, on the monotonic clock: start-up includes importing what is needed to start."""
+    try:
+        after_name = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        ticks_since_boot = int(after_name[19])
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks_since_boot / os.sysconf("SC_CLK_TCK")
+    except (OSError, AttributeError):
+        age = 0.0
+    return time.monotonic() - age
 
 
 class Screen:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from flame.config.job import JobFiles, job_spec, read_job
 from flame.errors import ConfigError
-from flame.lab import report
 from flame.lab.result import Result
 from flame.mode.aggregating import MiddleAggregator
 from flame.mode.role import Role
@@ -36,6 +36,8 @@ def run(
     rounds: int | None = None,
     settings: Mapping[str, Any] = _NOTHING,
     set: Mapping[str, Any] = _NOTHING,
+    schema: str | Path | None = None,
+    data_spec: str | Path | None = None,
     hosts: int | None = None,
     seed: int = 0,
     out: str | Path | None = None,
@@ -60,6 +62,8 @@ def run(
         rounds: short for `set={"hyperparameters.rounds": …}`.
         settings: what a modelSpec.json holds, for a federation without a directory.
         set: settings that replace the job's, such as `{"optimizer.sort": "fedadam"}`.
+        schema: another TAG than the directory's.
+        data_spec: another dataSpec than the directory's.
         hosts: how many processes; as many as there are cores if it is left out; 0 runs everything in this one.
         seed: from which every worker's random numbers follow.
         out: the run directory; `runs/<job>-<time>` if it is left out.
@@ -82,12 +86,14 @@ def run(
     if job is not None:
         if data or model or train:
             raise ConfigError("flame.run", "takes a directory or data and functions, not both")
-        return run_files(
-            read_job(job, overrides=changes, needs_code=not given),
-            options,
-            programs=given or None,
-            watch=watch,
+        files = read_job(
+            job,
+            schema=None if schema is None else Path(schema),
+            data_spec=None if data_spec is None else Path(data_spec),
+            overrides=changes,
+            needs_code=not given,
         )
+        return run_files(files, options, programs=given or None, watch=watch)
     if model is not None:
         if train is None:
             raise ConfigError("flame.run", "model= without train=", "give train=function(model, data)")
@@ -115,7 +121,8 @@ def run_files(
         record = execute(files, options, programs=programs, watch=watch, prepared=keep)
     finally:
         for out in kept:
-            report.write(out)
+            # Imported here: a run need not wait for what is only needed when it is over.
+            import_module("flame.lab.report").write(out)
         if files.unpacked is not None:
             shutil.rmtree(files.unpacked, ignore_errors=True)
     return Result(record.out)

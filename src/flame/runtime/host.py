@@ -144,6 +144,7 @@ class _Worker:
     __slots__ = (
         "config",
         "early",
+        "first_order",
         "host",
         "instance",
         "name",
@@ -164,7 +165,7 @@ class _Worker:
         self.early: list[tuple[str, str, object]] = []
         self.running = False
         self.instance: Role | None = None
-        self.round_started = 0.0
+        self.round_started = self.first_order = 0.0
 
     def start(self) -> None:
         """Let the worker begin."""
@@ -206,6 +207,8 @@ class _Worker:
             total = host.totals[self.config.role, alias] = [0, 0.0]
         total[0] += 1
         total[1] += seconds
+        if alias == "distribute" and not self.first_order:
+            self.first_order = start
         if len(host.spans) < host.most_spans:
             number = getattr(self.instance, "_round", 0)
             host.spans.append((self.name, self.config.role, alias, number, start, seconds))
@@ -218,7 +221,7 @@ class _Worker:
     def round_closed(self, round_number: int, asked: int, folded: int, nbytes: int) -> None:
         """The worker closed a round of the whole run."""
         rounds, now = self.config.hyperparameters.rounds, time.monotonic()
-        start = self.round_started or self.host.plan.started
+        start = self.round_started or self.first_order or self.host.plan.started
         self.round_started = now
         closed = RoundClosed(self.name, round_number, rounds, start, now, asked, folded, nbytes)
         self.host.outbox.send(closed)

@@ -35,12 +35,14 @@ class Options:
         seed: from which every worker's random numbers follow.
         out: the run directory; None for `runs/<job>-<time>`.
         values: what was overridden, as it is written down.
+        started: when the command was given, on the machine's monotonic clock; None for now.
     """
 
     hosts: int | None = None
     seed: int = 0
     out: Path | None = None
     values: Mapping[str, Any] | None = None
+    started: float | None = None
 
 
 Watch = Callable[[Record, int, Report], None]
@@ -72,7 +74,7 @@ def execute(
         WorkerFailed: a worker raised; the run directory says so too.
         RunError: a host died, or the run cannot go on.
     """
-    started = now()
+    started = now() if options.started is None else options.started
     if programs is None:
         programs = {role.name: load(_folder(files, role.name), role.name) for role in files.tag.roles}
     _check(files, programs)
