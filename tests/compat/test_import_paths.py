@@ -141,7 +141,9 @@ def test_the_aliases_of_a_chain(role: str) -> None:
 
 def test_message_types_keep_their_numbers() -> None:
     types = import_module("flame.mode.message").MessageType
-    assert [(each.name, each.value) for each in types] == [(name, number) for number, name in enumerate(MESSAGES, 1)]
+    assert [(each.name, each.value) for each in types] == [
+        (name, number) for number, name in enumerate(MESSAGES.split(), 1)
+    ]
 
 
 def test_nothing_of_it_imports_a_framework() -> None:

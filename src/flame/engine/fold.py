@@ -35,7 +35,7 @@ Reader = Callable[[int, NDArray[Any]], None]
 
 SMALL = 16_384
 ROOM = 32_768
-BLOCK = 32_768
+BLOCK = 65_536
 WORTH_A_THREAD = 2_000_000
 
 
