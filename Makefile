@@ -15,7 +15,9 @@ help:  ## list these targets
 
 run: $(for-run)  ## ten hospitals train one model (the Med-MNIST federation); prints the result
 	@$(python) examples/medmnist/prepare.py
-	@$(bin)/flame run examples/medmnist
+	@$(bin)/flame run examples/medmnist --out runs/medmnist
+	@echo; echo 'and what each hospital reaches alone, on the same test images:'
+	@$(python) examples/medmnist/compare.py "each alone"
 
 test: check  ## everything: all of `check`, then every test
 	$(python) -m pytest -n 2

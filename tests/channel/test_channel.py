@@ -163,7 +163,6 @@ def test_groups_and_channels_are_apart() -> None:
     assert (peer.recv("eu")[0], other.recv("eu")[0]) == ("on c", "on d")
 
 
-@pytest.mark.xfail(reason="B7")
 def test_a_peer_of_another_group_cannot_be_written_to() -> None:
     """Wherever it sits: in this host too."""
     room = Room()
@@ -383,7 +382,7 @@ def test_of_three_one_of_which_is_killed_three_items_come(serve: Any) -> None:
     assert items == {"k0": "and again", "k1": None, "k2": "and again"}
 
 
-@pytest.mark.xfail(reason="B2")
+@pytest.mark.timeout(5)
 def test_a_broadcast_right_before_the_end_is_delivered(serve: Any) -> None:
     def goodbye(channel: Channel) -> None:
         channel.broadcast(np.arange(100_000))

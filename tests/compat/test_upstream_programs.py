@@ -104,7 +104,7 @@ def test_a_trainer_that_is_killed_is_not_waited_for(machine: Machine) -> None:
     assert [number for number, *_ in ok(stays)][-1] == 4
 
 
-@pytest.mark.parametrize("trains", [False, pytest.param(True, marks=pytest.mark.xfail(reason="B1"))])
+@pytest.mark.parametrize("trains", [False, True])
 def test_trainers_of_an_aggregator_that_is_killed_end_with_an_error(machine: Machine, trains: bool) -> None:
     """Within seconds, with the reason, whether they wait for an order or are busy with one."""
     more: dict[str, Any] = {"loadWhen": "go"} if trains else {}
@@ -124,7 +124,6 @@ def test_who_comes_after_the_end_ends_well(machine: Machine) -> None:
     ok(machine.start("trainer", {**trainer(), "maxRunTime": 1}, "site"))
 
 
-@pytest.mark.xfail(reason="B1")
 def test_who_is_still_loading_when_the_job_ends_ends_well(machine: Machine) -> None:
     top = machine.start("aggregator", aggregator(), "top")
     site = machine.start("trainer", trainer(), "site")

@@ -181,7 +181,11 @@ class Link:
         lengths = _LENGTHS.pack(len(encoded), sum(part.nbytes for part in inline))
         if fds:
             self._seal()
-            self._out.append((memoryview(b"".join((lengths, encoded, *(part.data for part in inline)))), fds))
+            whole = memoryview(b"".join((lengths, encoded, *(part.data for part in inline))))
+            # A packet carries only so many descriptors; each lot goes with a byte of the frame.
+            lots = [fds[at : at + _FDS] for at in range(0, len(fds), _FDS)]
+            self._out.extend((whole[at : at + 1], lot) for at, lot in enumerate(lots))
+            self._out.append((whole[len(lots) :], []))
             return
         self._tail += lengths
         self._tail += encoded
@@ -264,7 +268,9 @@ class Link:
             if isinstance(part, int):
                 raise DecodeError("a release names a segment and a count")
             number, times, _ = part
-            self._lent[number] = self._lent.get(number, 0) - times
+            if not 0 < times <= self._lent.get(number, 0):
+                raise DecodeError(f"segment {number} is given back {times} time(s), which is too often")
+            self._lent[number] -= times
             self._pool.give_back(number, times)
 
     @property

@@ -6,7 +6,6 @@ are there already. A socket that nobody answers at belongs to a process that was
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import socket
@@ -18,6 +17,10 @@ from flame.backend.directory import Seat
 from flame.backend.link import HELLO, Head
 from flame.backend.shm import SharedMemory, seats_from_plain, seats_to_plain
 from flame.errors import ChannelError
+
+
+_LONGEST = 107
+"""The kernel's limit on the name of a socket, in bytes."""
 
 
 def folder_of(job_id: str) -> Path:
@@ -60,16 +63,16 @@ class Rendezvous:
         self._path.unlink(missing_ok=True)
 
     def _bind(self, end: str) -> socket.socket:
-        door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            door.bind(str(self._path))
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise
-            if self._knock(self._path) is not None:
-                raise ChannelError(f"another process of this job runs as {end}") from error
+        if len(os.fsencode(self._path)) > _LONGEST:
+            raise ChannelError(f"{self._path} is too long for a socket; set FLAME_RENDEZVOUS to a shorter folder")
+        if self._path.exists():
+            answered = self._knock(self._path)
+            if answered is not None:
+                answered.close()
+                raise ChannelError(f"another process of this job runs as {end}")
             self._path.unlink(missing_ok=True)
-            door.bind(str(self._path))
+        door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        door.bind(str(self._path))
         door.listen(128)
         door.setblocking(False)
         return door

@@ -168,16 +168,24 @@ class SharedMemory:
         try:
             link.write()
         except ConnectionError:
+            # Nothing can be said to it any more; what it said before it went is still heard.
+            self._hear_out(host, link)
             self._gone(host, link)
 
-    def _read(self, host: int, link: Link) -> None:
+    def _read(self, host: int, link: Link) -> bool:
+        """Take in what has come on a link; whether that was anything. A peer that sends nonsense is dropped."""
         try:
             frames = link.read()
+            for frame in frames:
+                self._handle(host, frame)
         except (ConnectionError, DecodeError):
             self._gone(host, link)
-            return
-        for frame in frames:
-            self._handle(host, frame)
+            return False
+        return bool(frames)
+
+    def _hear_out(self, host: int, link: Link) -> None:
+        while not link.closed and self._read(host, link):
+            pass
 
     def _handle(self, host: int, frame: Frame) -> None:
         head = frame.head
@@ -213,6 +221,9 @@ class SharedMemory:
         self._poller.unregister(link.sock)
         link.close()
         del self._links[host]
+        for other, open_link in list(self._links.items()):
+            # Two that met twice have two links: the last words may be on the other one.
+            self._hear_out(other, open_link)
         for end in self.directory.ends_in(host):
             self.directory.leave(end)
         if self._lost is not None:

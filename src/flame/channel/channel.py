@@ -59,6 +59,7 @@ class Channel:
         self._inbox: dict[str, deque[tuple[int, float, Message]]] = {}
         self._arrived = 0
         self._end_properties: dict[str, dict[str, object]] = {}
+        self._met = not self.empty()
         self.sent_bytes = 0
         self.awaited: str | None = None
 
@@ -132,6 +133,15 @@ class Channel:
         if not self.empty():
             return False
         return not self._wait(lambda: not self.empty(), lambda: f"somebody to join as {self._other_role}", timeout)
+
+    def unread(self) -> str | None:
+        """A peer, there or not, something of which waits to be received; None if nothing does."""
+        return next((end for end, box in self._inbox.items() if box), None)
+
+    @property
+    def deserted(self) -> bool:
+        """Whether peers have been there, have all gone, and left nothing to receive."""
+        return self._met and self.empty() and self.unread() is None
 
     # -- values, for programs ------------------------------------------------------------------
 
@@ -250,10 +260,16 @@ class Channel:
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Call `changed()` when a peer joins or leaves."""
-        self._members.watch(changed)
+
+        def noticed() -> None:
+            self._met = self._met or not self.empty()
+            changed()
+
+        self._members.watch(noticed)
 
     def _post(self, ends: Sequence[str], message: Message) -> None:
-        self.sent_bytes += self._wiring.backend.send(self._seat.channel, self._seat.end, ends, message)
+        there = [end for end in ends if self.has(end)]
+        self.sent_bytes += self._wiring.backend.send(self._seat.channel, self._seat.end, there, message)
 
     def _take(self, end: str, deadline_s: float | None = None) -> tuple[int, float, Message] | None:
         def answered() -> bool:

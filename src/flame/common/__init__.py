@@ -1,1 +1,1 @@
-"""common."""
+"""What every room may use: fibers, constants, and the helpers that programs import."""

@@ -22,19 +22,22 @@ class Following:
     def __init__(self, allocate: Allocate, patience_s: float) -> None:
         self._allocate = allocate
         self._patience_s = patience_s
+        self._leader: str | None = None
         self.order: Order | None = None
 
     def fetch(self, channel: Channel) -> Order | None:
-        """The next order; None if nobody joined above in time.
+        """The next order; None if there is nothing to do here: nobody came in time, or the training was over.
 
         Raises:
             PeerLost: the peer above went without an end of training.
             RunError: it sent something that is no order.
         """
-        if channel.await_join(self._patience_s):
+        if channel.unread() is None and not channel.deserted and channel.await_join(self._patience_s):
             return None
-        end = channel.one_end("recv")
+        end = channel.unread() or channel.one_end("recv")
         if end is None:
+            if self._leader is not None:
+                raise PeerLost(self._leader, "it left before it ended the training")
             return None
         message = channel.take(end)
         if message is None:
@@ -42,6 +45,7 @@ class Following:
         if not isinstance(message, Order):
             raise RunError(f"an order was due from {end}; it sent a {type(message).__name__}")
         self.order = message
+        self._leader = end
         return message
 
     def answer(self, channel: Channel, weights: Weights | None, samples: int, extras: dict[str, Any]) -> None:

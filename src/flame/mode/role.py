@@ -12,13 +12,18 @@ from typing import Any
 
 from flame.channel.manager import ChannelManager
 from flame.channel.surroundings import Surroundings
-from flame.common.custom_abcmeta import ABCMeta
+from flame.common.custom_abcmeta import ABCMeta, abstract_attribute
 from flame.config import Config
 from flame.errors import RecipeError, WorkflowError
 from flame.mode.composer import Composer
 from flame.mode.function import Function, declared
 from flame.mode.tasklet import Tasklet
 from flame.monitor.metrics import Metrics
+
+
+def _config(self: Any) -> Config:
+    """The worker's config."""
+    raise NotImplementedError
 
 
 class Role(metaclass=ABCMeta):
@@ -32,7 +37,7 @@ class Role(metaclass=ABCMeta):
         composer: the workflow, from `compose` on.
     """
 
-    config: Config
+    config: Config = abstract_attribute(_config)
     cm: ChannelManager
     mc: Metrics
     metrics: dict[str, Any]
