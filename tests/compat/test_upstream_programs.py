@@ -126,7 +126,7 @@ def test_who_comes_after_the_end_ends_well(machine: Machine) -> None:
 
 def test_who_is_still_loading_when_the_job_ends_ends_well(machine: Machine) -> None:
     top = machine.start("aggregator", aggregator(), "top")
-    site = machine.start("trainer", trainer(), "site")
+    site = machine.start("trainer", trainer(hyper={"loadWhen": machine.sign("slow", "loading").name}), "site")
     slow = machine.start("trainer", trainer(hyper={"loadWhen": "go"}), "slow")
     until(machine.sign("slow", "loading").exists, "the slow trainer loads")
     ok(site), ok(top)

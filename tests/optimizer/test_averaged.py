@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from flame.engine.fold import WeightedMean
 from flame.optimizer.fedavg import FedAvg
 from flame.optimizer.fedopt import FedAdaGrad, FedAdam, FedYogi

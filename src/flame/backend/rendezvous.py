@@ -18,7 +18,6 @@ from flame.backend.link import HELLO, Head
 from flame.backend.shm import SharedMemory, seats_from_plain, seats_to_plain
 from flame.errors import ChannelError
 
-
 _LONGEST = 107
 """The kernel's limit on the name of a socket, in bytes."""
 

@@ -63,6 +63,7 @@ class SharedMemory:
         self._lost = lost
         self._sinks: dict[str, Sink] = {}
         self.sent_bytes = self.sent_messages = 0
+        self._stirred = False
         self.on_hello: Callable[[int, Head], None] | None = None
         for host, sock in (peers or {}).items():
             self.connect(host, sock)
@@ -118,13 +119,15 @@ class SharedMemory:
 
     def poll(self, timeout_s: float | None) -> None:
         """Write what waits, then take in what has come; wait at most so long for it."""
+        self._stirred = False
         for host, link in list(self._links.items()):
             if link.has_news:
                 self._write(host, link)
             events = selectors.EVENT_READ | (selectors.EVENT_WRITE if link.has_news else 0)
             if not link.closed and self._poller.get_key(link.sock).events != events:
                 self._poller.modify(link.sock, events, link)
-        for key, events in self._poller.select(timeout_s):
+        # Writing may already have brought news: that a peer has gone, and what it said before.
+        for key, events in self._poller.select(0.0 if self._stirred else timeout_s):
             if not isinstance(key.data, Link):
                 key.data()
                 continue
@@ -218,6 +221,7 @@ class SharedMemory:
     def _gone(self, host: int, link: Link) -> None:
         if link.closed:
             return
+        self._stirred = True
         self._poller.unregister(link.sock)
         link.close()
         del self._links[host]

@@ -138,10 +138,13 @@ class Channel:
         """A peer, there or not, something of which waits to be received; None if nothing does."""
         return next((end for end, box in self._inbox.items() if box), None)
 
-    @property
-    def deserted(self) -> bool:
-        """Whether peers have been there, have all gone, and left nothing to receive."""
-        return self._met and self.empty() and self.unread() is None
+    def await_peer(self, timeout: float) -> bool:
+        """Wait until somebody is there, or was and has gone; whether that came about within `timeout` seconds."""
+
+        def settled() -> bool:
+            return not self.empty() or self._met
+
+        return self._wait(settled, lambda: f"somebody to join as {self._other_role}", timeout)
 
     # -- values, for programs ------------------------------------------------------------------
 

@@ -27,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status: 0, or 2 after a message on standard error."""
     arguments = parser().parse_args(argv)
+    arguments.own_process = argv is None
     try:
         status = int(arguments.run(arguments))
         sys.stdout.flush()

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TextIO
 
-from flame.errors import ConfigError, FlameError, WorkerFailed
+from flame.errors import ConfigError, FlameError, RunError, WorkerFailed
 from flame.lab.result import Result
 
 
@@ -50,7 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
     files = read_job(arguments.dir, schema=arguments.schema, data_spec=arguments.data, overrides=changes)
     for note in files.notes:
         print(f"note: {note}", file=sys.stderr)
-    options = Options(arguments.hosts, arguments.seed, arguments.out, changes, _process_started())
+    started = _process_started() if getattr(arguments, "own_process", False) else None
+    options = Options(arguments.hosts, arguments.seed, arguments.out, changes, started)
     screen = Screen(sys.stderr, quiet=arguments.quiet)
     try:
         result = run_files(files, options, programs=None, watch=screen.watch)
@@ -61,6 +62,10 @@ def run(arguments: argparse.Namespace) -> int:
             f"flame: worker {failure.worker} (role {failure.role}) failed; nothing is left running",
             file=sys.stderr,
         )
+        return 1
+    except RunError as failure:
+        screen.clear()
+        print(f"flame: {failure}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         screen.clear()

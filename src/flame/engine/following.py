@@ -32,7 +32,7 @@ class Following:
             PeerLost: the peer above went without an end of training.
             RunError: it sent something that is no order.
         """
-        if channel.unread() is None and not channel.deserted and channel.await_join(self._patience_s):
+        if not channel.await_peer(self._patience_s):
             return None
         end = channel.unread() or channel.one_end("recv")
         if end is None:

@@ -97,8 +97,12 @@ class Role(metaclass=ABCMeta):
         _refuse_what_is_missing(self.config)
 
     def update_metrics(self, metrics: Mapping[str, Any]) -> None:
-        """Add to what is measured in this round; the values are numbers."""
-        self.metrics = {**(self.metrics or {}), **metrics}
+        """Add to what is measured in this round.
+
+        Raises:
+            WorkflowError: a value is not a number.
+        """
+        self.metrics = {**(self.metrics or {}), **{name: _number(name, value) for name, value in metrics.items()}}
 
     def save_metrics(self) -> None:
         """Hand this round's metrics on and start afresh."""
@@ -152,6 +156,21 @@ class Role(metaclass=ABCMeta):
             self._timed(alias, start, seconds)
         if self._reported is not None:
             self._reported(alias, start, seconds)
+
+
+def _number(name: str, value: Any) -> float | int:
+    """A plain number; numpy and torch scalars are taken out of their wrapping.
+
+    Raises:
+        WorkflowError: it is none.
+    """
+    try:
+        plain = value.item() if hasattr(value, "item") else value
+    except (ValueError, RuntimeError):  # numpy's and torch's word for more than one element
+        plain = value
+    if not isinstance(plain, int | float):
+        raise WorkflowError(f"metric {name!r} is a {type(value).__name__}, not a number")
+    return plain if isinstance(plain, float) or abs(plain) < 2**63 else float(plain)
 
 
 def quiet(alias: str, function: Callable[..., Any], *args: Any) -> Tasklet:

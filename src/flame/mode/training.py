@@ -136,7 +136,10 @@ class Trainer(Role):
             delta = self._held.adapter(self.model).delta(order.weights, self._surroundings.memory.allocate)
             delta = self._refused(delta)
         self.regularizer.update()
-        self._following.answer(self._channel(tag), delta, int(self.dataset_size), {})
+        samples = int(self.dataset_size or 0)
+        if samples <= 0:
+            logger.warning("%s has no samples in round %s: its update does not count", self.config.name, self._round)
+        self._following.answer(self._channel(tag), delta, max(0, samples), {})
         self._received = None
 
     def _refused(self, delta: Weights) -> Weights | None:

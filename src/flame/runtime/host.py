@@ -240,7 +240,10 @@ class _Worker:
             self.instance.compose()
             self.instance.composer.before = self._before
             self.instance.run()
-        except Exception as error:  # the worker's outermost frame: whatever the program raises is reported
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # the worker's outermost frame reports all
             self.host.failed(self, error)
         finally:
             self.host.streams.end(self.turn)

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from flame.config import Config
-from flame.errors import WorkerFailed
+from flame.errors import ConfigError, WorkerFailed
 from flame.runtime.launch import Crew
 from flame.runtime.reports import Done, Measured, Progress, Report, RoundClosed
 from flame.tag import Tag
@@ -74,7 +74,11 @@ class Record:
 
     def prepare(self) -> None:
         """Make the directory and write what is known before anything runs."""
-        self.out.mkdir(parents=True, exist_ok=True)
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            fix = "give --out another folder"
+            raise ConfigError(str(self.out), f"cannot be a run directory: {error.strerror}", fix) from error
         _write_json(self.out / "tag.json", self.tag.to_dict())
         with _replacing(self.out / "configs.jsonl") as file:
             file.writelines(_config_lines(self.crew.configs))
