@@ -159,7 +159,6 @@ def test_a_folder_that_is_not_there(tmp_path: Path, capfd: pytest.CaptureFixture
     refused(capfd, [str(tmp_path / "nowhere")], r"/nowhere: is not a folder")
 
 
-@pytest.mark.xfail(reason="B21: OSError of the run directory")
 @pytest.mark.parametrize("out", ["a-file", "a-file/below"])
 def test_a_run_directory_that_cannot_be_made(tmp_path: Path, capfd: pytest.CaptureFixture[str], out: str) -> None:
     (tmp_path / "a-file").touch()

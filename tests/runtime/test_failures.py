@@ -88,7 +88,6 @@ def test_a_failure_in_any_method_names_the_worker(tmp_path: Path, method: str) -
         flame.run(trainer=fails, aggregator=Server, data=[0], hosts=1, out=tmp_path)
 
 
-@pytest.mark.xfail(reason="B11: sys.exit() in a program")
 @pytest.mark.parametrize("hosts", [0, 1])
 def test_a_program_that_exits_has_failed(tmp_path: Path, hosts: int) -> None:
     class Exits(Site):
@@ -260,7 +259,6 @@ def test_a_host_that_is_killed_ends_the_command(hanging: Started) -> None:
     assert hanging.returncode != 0 and not any(alive(host) for host in hosts)
 
 
-@pytest.mark.xfail(reason="B14: exit status")
 def test_a_run_that_began_and_could_not_end_is_status_1(hanging: Started) -> None:
     """2 is for what could not begin."""
     os.kill(children(hanging.pid)[0], signal.SIGKILL)

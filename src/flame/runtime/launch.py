@@ -85,6 +85,7 @@ class Launch:
         self._started = started
         self._watch = watch
         self._children: dict[int, _Child] = {}
+        self._counted: list[tuple[int, int]] = []
 
     @property
     def pids(self) -> dict[int, int]:
@@ -203,14 +204,23 @@ class Launch:
             raise RunError(_deadlock(report.waits))
 
     def _look_for_deadlock(self) -> None:
-        """If no host can run and nothing is under way between them, nothing will ever happen again."""
-        quiet = [child.idle or child.done for child in self._children.values()]
-        states = [state for state in quiet if state is not None]
-        if len(states) < len(quiet) or all(child.done is not None for child in self._children.values()):
+        """If no host can run and nothing is under way between them, nothing will ever happen again.
+
+        Hosts report at different moments, so one count that adds up proves nothing: it takes a second one, made of
+        reports that all came after the first, with the same numbers (F. Mattern 1987, the four-counter method).
+        """
+        children = self._children.values()
+        states = [state for child in children if (state := child.idle or child.done) is not None]
+        if len(states) < len(children) or all(child.done is not None for child in children):
             return
-        if sum(state.sent for state in states) == sum(state.received for state in states):
-            waits = [wait for state in states if isinstance(state, Idle) for wait in state.waits]
-            raise RunError(_deadlock(waits))
+        if sum(state.sent for state in states) != sum(state.received for state in states):
+            return
+        counted = [(state.sent, state.received) for state in states]
+        if counted == self._counted:
+            raise RunError(_deadlock([wait for state in states if isinstance(state, Idle) for wait in state.waits]))
+        self._counted = counted
+        for child in children:
+            child.idle = None
 
     def _obituary(self, child: _Child) -> str:
         _, status = os.waitpid(child.pid, 0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import sys
+import traceback
 from pathlib import Path
 from types import ModuleType
 
@@ -47,20 +48,25 @@ def _imported(path: Path, role: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     before = set(sys.modules)
     sys.modules[name] = module
+    path = path.absolute()
     folder = str(path.parent)
     sys.path.insert(0, folder)
+    importlib.invalidate_caches()
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
-        raise ConfigError(f"{path}:{error.lineno}", f"role {role}: {error.msg}") from error
+        raise ConfigError(f"{error.filename or path}:{error.lineno}", f"role {role}: {error.msg}") from error
     except ImportError as error:
         raise ConfigError(str(path), f"role {role}: {error}", "install what the program imports") from error
+    except (Exception, SystemExit) as error:  # whatever a program does when it is imported is its author's to see
+        last = traceback.format_exception_only(error)[-1].strip()
+        raise ConfigError(str(path), f"role {role}: importing it raised {last}") from error
     finally:
         sys.path.remove(folder)
         # Two roles may each have a `utils.py`; the second must not get the first's.
         for other in set(sys.modules) - before - {name}:
             origin = getattr(sys.modules[other], "__file__", None) or ""
-            if Path(origin).parent == path.parent:
+            if Path(origin).is_relative_to(path.parent):
                 del sys.modules[other]
     sys.path.append(folder)
     return module
