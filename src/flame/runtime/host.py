@@ -124,7 +124,7 @@ class Host:
 
     def _idle(self) -> None:
         sent, received = self.backend.traffic
-        self.outbox.send(Idle(sent, received, self.hub.waits()[:20]))
+        self.outbox.send(Idle(time.monotonic(), sent, received, self.hub.waits()[:20]))
 
     def _switched(self, fiber: Fiber) -> None:
         if isinstance(fiber.owner, _Worker):
@@ -240,10 +240,8 @@ class _Worker:
             self.instance.compose()
             self.instance.composer.before = self._before
             self.instance.run()
-        except (
-            Exception,
-            SystemExit,
-        ) as error:  # the worker's outermost frame reports all
+        # The worker's outermost frame: whatever its program raises, an exit too, is reported.
+        except (Exception, SystemExit) as error:
             self.host.failed(self, error)
         finally:
             self.host.streams.end(self.turn)

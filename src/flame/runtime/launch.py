@@ -86,6 +86,7 @@ class Launch:
         self._watch = watch
         self._children: dict[int, _Child] = {}
         self._counted: list[tuple[int, int]] = []
+        self._counted_at = 0.0
 
     @property
     def pids(self) -> dict[int, int]:
@@ -190,7 +191,7 @@ class Launch:
 
     def _take(self, child: _Child, report: Report) -> None:
         self._watch(child.number, report)
-        child.idle = report if isinstance(report, Idle) else None
+        child.idle = report if isinstance(report, Idle) and report.at > self._counted_at else None
         if isinstance(report, Failed):
             raise WorkerFailed(report.worker, report.role, report.traceback)
         if isinstance(report, Done):
@@ -218,7 +219,7 @@ class Launch:
         counted = [(state.sent, state.received) for state in states]
         if counted == self._counted:
             raise RunError(_deadlock([wait for state in states if isinstance(state, Idle) for wait in state.waits]))
-        self._counted = counted
+        self._counted, self._counted_at = counted, now()
         for child in children:
             child.idle = None
 

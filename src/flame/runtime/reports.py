@@ -48,8 +48,9 @@ class Progress(msgspec.Struct, tag="progress", array_like=True):
 
 
 class Idle(msgspec.Struct, tag="idle", array_like=True):
-    """Nobody in the host could run for a while: frames sent and received so far, and who waits for what."""
+    """Nobody in the host can run: since when, frames sent and received so far, and who waits for what."""
 
+    at: float
     sent: int
     received: int
     waits: list[tuple[str, str]]
