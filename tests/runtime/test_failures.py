@@ -167,7 +167,6 @@ def test_a_deadlock_is_found_when_some_have_ended(tmp_path: Path, hosts: int) ->
         )
 
 
-@pytest.mark.xfail(reason="B12: reports of different moments")
 def test_a_long_computation_is_no_deadlock(tmp_path: Path) -> None:
     """The server wakes up right after it has been idle, answers once, and then computes."""
 

@@ -139,7 +139,7 @@ class SharedMemory:
 
     def flush(self) -> None:
         """Return when everything that was sent has been taken by the sockets or its peer has gone."""
-        while any(link.has_news for link in self._links.values()):
+        while self.pending:
             self.poll(1.0)
 
     def close(self) -> None:
@@ -152,8 +152,13 @@ class SharedMemory:
         self.pool.close()
 
     @property
+    def pending(self) -> bool:
+        """Whether something waits to be written to a neighbour."""
+        return any(link.has_news for link in self._links.values())
+
+    @property
     def traffic(self) -> tuple[int, int]:
-        """How many frames this host has sent and received since it began."""
+        """How many frames this host has sent to, and received from, the neighbours that are still there."""
         links = self._links.values()
         return sum(link.sent for link in links), sum(link.received for link in links)
 

@@ -27,6 +27,10 @@ IDLE_AFTER_S = 0.5
 class Poller(Protocol):
     """Something outside the process that may have news: a set of sockets."""
 
+    @property
+    def pending(self) -> bool:
+        """Whether something waits to be written."""
+
     def poll(self, timeout_s: float | None) -> None:
         """Handle what has arrived; wait at most so long for it (None: until something comes)."""
 
@@ -119,7 +123,9 @@ class Hub:
             fiber.switch()
             if fiber.dead:
                 self._alive -= 1
-            if self._clock() - self._polled > POLL_EVERY_S:
+            # What an urgent fiber has just said to other hosts leaves before anybody here computes.
+            said = fiber.urgent and self.poller is not None and self.poller.pending
+            if said or self._clock() - self._polled > POLL_EVERY_S:
                 self._poll(0.0)
 
     def waits(self) -> list[tuple[str, str]]:

@@ -236,6 +236,7 @@ class _Worker:
 
     def _live(self) -> None:
         try:
+            self.host.streams.begin(self.turn)
             self.instance = self.role(self.config)
             self.instance.compose()
             self.instance.composer.before = self._before

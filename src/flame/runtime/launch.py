@@ -102,7 +102,11 @@ class Launch:
         """
         directory = self._seated()
         if not self._crew.hosts:
-            self._build(0, directory, {}, _Here(self._take_here)).run()
+            host = self._build(0, directory, {}, _Here(self._take_here))
+            try:
+                host.run()
+            finally:
+                host.backend.close()
             return
         try:
             self._fork_all(directory)
@@ -210,15 +214,15 @@ class Launch:
         Hosts report at different moments, so one count that adds up proves nothing: it takes a second one, made of
         reports that all came after the first, with the same numbers (F. Mattern 1987, the four-counter method).
         """
-        children = self._children.values()
-        states = [state for child in children if (state := child.idle or child.done) is not None]
-        if len(states) < len(children) or all(child.done is not None for child in children):
+        children = [child for child in self._children.values() if child.done is None]
+        states = [child.idle for child in children if child.idle is not None]
+        if not states or len(states) < len(children):
             return
         if sum(state.sent for state in states) != sum(state.received for state in states):
             return
         counted = [(state.sent, state.received) for state in states]
         if counted == self._counted:
-            raise RunError(_deadlock([wait for state in states if isinstance(state, Idle) for wait in state.waits]))
+            raise RunError(_deadlock([wait for state in states for wait in state.waits]))
         self._counted, self._counted_at = counted, now()
         for child in children:
             child.idle = None

@@ -11,11 +11,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
+from random import Random
 from typing import Any
 
+from flame.config import Config
 from flame.config.build import configs
 from flame.config.job import JobFiles
+from flame.engine.parts import optimizer_of
 from flame.errors import ConfigError, FlameError, TagError
+from flame.extend import lookup
 from flame.mode.role import Role
 from flame.runtime.launch import Crew, Launch, now
 from flame.runtime.place import place
@@ -118,6 +122,10 @@ def _recorded(files: JobFiles, options: Options, programs: Mapping[str, type[Rol
         raise ConfigError("dataSpec", "the TAG expands to no workers", "list a dataset for each worker with data")
     job = replace(files.job, seed=options.seed)
     workers = list(configs(files.tag, job, specs))
+    for config in {worker.role: worker for worker in workers}.values():
+        _try_settings(config)
+    if options.hosts is not None and options.hosts < 0:
+        raise ConfigError("hosts", f"is {options.hosts}", "give a number of processes, or 0 for this one")
     hosts = min(_cores() if options.hosts is None else options.hosts, len(workers))
     consumers = frozenset(role.name for role in files.tag.roles if role.is_data_consumer)
     crew = Crew(workers, programs, consumers, readable_names(workers), place(files.tag, specs, max(1, hosts)), hosts)
@@ -145,6 +153,18 @@ def _check(files: JobFiles, programs: Mapping[str, type[Role]]) -> None:
     findings = check(files.tag, code=set(programs), data=files.data, tags_of=tags_of, protocols=protocols)
     if findings:
         raise TagError(findings, source=str(files.tag_path))
+
+
+def _try_settings(config: Config) -> None:
+    """Make once what every worker of a role will make, so that a wrong setting is found before anything runs.
+
+    Raises:
+        ExtensionError: nobody knows an optimizer or a selector of that name.
+        ConfigError: it does not take such arguments.
+    """
+    optimizer_of(config)
+    kwargs = {key: value for key, value in config.selector.kwargs.items() if key != "//"}
+    lookup("selector", str(config.selector.sort))(generator=Random(0), **kwargs)
 
 
 def _cores() -> int:
