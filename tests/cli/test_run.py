@@ -145,7 +145,6 @@ def test_wrong_input_is_one_located_message(tmp_path: Path, capfd: pytest.Captur
     assert not out.exists()
 
 
-@pytest.mark.xfail(reason="B20: what settings name is made only inside of a worker")
 @pytest.mark.parametrize("case", LATE)
 def test_wrong_settings_are_found_before_anything_runs(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], case: str

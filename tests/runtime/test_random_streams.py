@@ -89,7 +89,6 @@ def test_a_workers_draws_are_the_same_on_any_number_of_hosts(tmp_path: Path) -> 
     assert len(first) == 8 and all(other == first for other in others)
 
 
-@pytest.mark.xfail(reason="B8: a constructor draws before its worker's turn begins")
 def test_what_a_constructor_draws_is_the_workers_own_too(tmp_path: Path) -> None:
     """Many programs make their model in `__init__`."""
 

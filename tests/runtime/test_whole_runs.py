@@ -246,7 +246,6 @@ def test_models_that_do_not_fit_are_told_apart(tmp_path: Path) -> None:
         flame.run(trainer=Other, aggregator=Server, data=[0], hosts=0, out=tmp_path)
 
 
-@pytest.mark.xfail(reason="B19: orders wait while the aggregator's neighbour computes")
 def test_orders_leave_before_somebody_here_computes(tmp_path: Path) -> None:
     """Two sites in two hosts compute at the same time, not one after the other."""
 

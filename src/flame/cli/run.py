@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TextIO
@@ -52,6 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"note: {note}", file=sys.stderr)
     started = _process_started() if getattr(arguments, "own_process", False) else None
     options = Options(arguments.hosts, arguments.seed, arguments.out, changes, started)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _interrupted)
     screen = Screen(sys.stderr, quiet=arguments.quiet)
     try:
         result = run_files(files, options, programs=None, watch=screen.watch)
@@ -94,6 +98,11 @@ def _told(result: Result) -> str:
 def _near(path: Path) -> str:
     """A path as one would type it from here."""
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _interrupted(*_: object) -> None:
+    """A request to end is taken like an interrupt from the keyboard: hosts are ended and the record is written."""
+    raise KeyboardInterrupt
 
 
 def _process_started() -> float:

@@ -128,6 +128,11 @@ class Hub:
             if said or self._clock() - self._polled > POLL_EVERY_S:
                 self._poll(0.0)
 
+    def close(self) -> None:
+        """End every fiber that still waits, so that nothing of it is kept."""
+        for fiber in list(self._parked):
+            fiber.throw(greenlet.GreenletExit)
+
     def waits(self) -> list[tuple[str, str]]:
         """Who waits, and for what: (fiber's name, words), in the order in which they began to."""
         return [(fiber.name, fiber.waiting()) for fiber in self._parked if fiber.waiting is not None]

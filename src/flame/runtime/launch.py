@@ -106,6 +106,7 @@ class Launch:
             try:
                 host.run()
             finally:
+                host.hub.close()
                 host.backend.close()
             return
         try:
@@ -284,6 +285,7 @@ def _be_a_host(work: Callable[[], None], parent: int) -> None:
     try:
         _die_with(parent)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         work()
         code = 0
     except BaseException:  # the outermost frame of a process: print and end, never go back into the caller
