@@ -67,7 +67,7 @@ class Link:
         self.number = number
         self.sock = sock
         self.closed = False
-        self.sent = self.received = 0
+        self.sent = self.received = self.bytes_read = 0
         self._pool = pool
         self._lent: dict[int, int] = {}
         self._out: deque[tuple[memoryview, list[int]]] = deque()
@@ -142,6 +142,7 @@ class Link:
         if not data:
             raise ConnectionResetError("the peer closed the connection")
         self._in += data
+        self.bytes_read += len(data)
         return self._frames()
 
     def close(self) -> None:

@@ -121,7 +121,7 @@ class SharedMemory:
         """Write what waits, then take in what has come; wait at most so long for it."""
         self._stirred = False
         for host, link in list(self._links.items()):
-            if link.has_news:
+            if link.has_news and not link.closed:
                 self._write(host, link)
             events = selectors.EVENT_READ | (selectors.EVENT_WRITE if link.has_news else 0)
             if not link.closed and self._poller.get_key(link.sock).events != events:
@@ -132,15 +132,17 @@ class SharedMemory:
                 key.data()
                 continue
             link = key.data
-            if events & selectors.EVENT_WRITE:
+            if events & selectors.EVENT_WRITE and not link.closed:
                 self._write(link.number, link)
             if events & selectors.EVENT_READ and not link.closed:
                 self._read(link.number, link)
 
     def flush(self) -> None:
         """Return when everything that was sent has been taken by the sockets or its peer has gone."""
+        timeout_s = 0.0
         while self.pending:
-            self.poll(1.0)
+            self.poll(timeout_s)
+            timeout_s = 1.0
 
     def close(self) -> None:
         """Flush, then close every connection."""
@@ -182,14 +184,14 @@ class SharedMemory:
 
     def _read(self, host: int, link: Link) -> bool:
         """Take in what has come on a link; whether that was anything. A peer that sends nonsense is dropped."""
+        before = link.bytes_read
         try:
-            frames = link.read()
-            for frame in frames:
+            for frame in link.read():
                 self._handle(host, frame)
         except (ConnectionError, DecodeError):
             self._gone(host, link)
             return False
-        return bool(frames)
+        return link.bytes_read > before
 
     def _hear_out(self, host: int, link: Link) -> None:
         while not link.closed and self._read(host, link):
