@@ -164,7 +164,9 @@ def _line(record: object, now: float) -> str:
     if record.rounds:
         closed = record.rounds[-1]
         parts.append(f"round {closed.number}/{closed.rounds}")
-    parts.append(f"{workers:,} workers in {record.crew.hosts} host{'s' if record.crew.hosts > 1 else ''}")
+    hosts = record.crew.hosts
+    where = f"in {hosts} host{'s' if hosts > 1 else ''}" if hosts else "in this process"
+    parts.append(f"{workers:,} workers {where}")
     finished = sum(progress.finished for progress in record.progress.values())
     if finished:
         parts.append(f"{finished:,} done")

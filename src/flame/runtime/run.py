@@ -162,6 +162,8 @@ def _try_settings(config: Config) -> None:
         ExtensionError: nobody knows an optimizer or a selector of that name.
         ConfigError: it does not take such arguments.
     """
+    if config.hyperparameters.rounds < 1:
+        raise ConfigError("hyperparameters.rounds", f"is {config.hyperparameters.rounds}", "give at least 1")
     optimizer_of(config)
     kwargs = {key: value for key, value in config.selector.kwargs.items() if key != "//"}
     lookup("selector", str(config.selector.sort))(generator=Random(0), **kwargs)
