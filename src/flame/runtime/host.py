@@ -161,7 +161,7 @@ class _Worker:
         self.role = role
         self.urgent = urgent
         self.name = host.plan.names[config.task_id]
-        self.turn = Turn(config.task_id)
+        self.turn = Turn(self.name)
         self.early: list[tuple[str, str, object]] = []
         self.running = False
         self.instance: Role | None = None
