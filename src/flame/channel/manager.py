@@ -115,6 +115,8 @@ class ChannelManager:
         sort, kwargs = self._config.selector.sort, dict(self._config.selector.kwargs)
         kwargs.pop("//", None)
         seed = self.surroundings.seed
-        generator = random.Random(None if seed is None else f"{seed}/{self._config.name or self._config.task_id}/{channel}")
+        generator = random.Random(
+            None if seed is None else f"{seed}/{self._config.name or self._config.task_id}/{channel}"
+        )
         made: Selector = lookup("selector", str(sort))(generator=generator, **kwargs)
         return made
