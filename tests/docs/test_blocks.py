@@ -1,6 +1,6 @@
 """Every command and code block of the documentation runs.
 
-A page's blocks are worked through in order, in an empty folder that has a copy of `examples/`:
+A page's blocks are worked through in order, in an empty folder that has a copy of `examples/` as it is checked out:
 a block with a title is written to the file of that name; `sh` is run; `python` is run by itself; `json` has to parse;
 `text` is output or a drawing and is not run. Commands that fetch or install are checked for being there instead.
 """
@@ -61,7 +61,9 @@ def test_a_page_has_only_blocks_that_are_checked(page: Path) -> None:
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("page", [page for page in PAGES if to_run(page)], ids=name)
 def test_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("runs", "__pycache__"))
+    shutil.copytree(
+        ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("runs", "data", "__pycache__")
+    )
     for block in blocks(page):
         if block.title:
             file = tmp_path / block.title

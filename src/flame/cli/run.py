@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the job; 0 if it was brought to its end, 1 if a worker failed, 2 if it could not begin."""
     from flame.config.job import read_job
     from flame.lab.run import run_files
-    from flame.runtime.run import Options
+    from flame.runtime.run import Options, missing_data
 
     changes = dict(map(_setting, arguments.set))
     files = read_job(arguments.dir, schema=arguments.schema, data_spec=arguments.data, overrides=changes)
@@ -62,6 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
     except WorkerFailed as failure:
         screen.clear()
         print(failure.traceback.rstrip(), file=sys.stderr)
+        if "FileNotFoundError" in failure.traceback and (remark := missing_data(files)):
+            print(f"flame: {remark}", file=sys.stderr)
         print(
             f"flame: worker {failure.worker} (role {failure.role}) failed; nothing is left running",
             file=sys.stderr,

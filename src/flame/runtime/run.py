@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from random import Random
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from flame.config import Config
 from flame.config.build import configs
@@ -153,6 +154,20 @@ def _check(files: JobFiles, programs: Mapping[str, type[Role]]) -> None:
     findings = check(files.tag, code=set(programs), data=files.data, tags_of=tags_of, protocols=protocols)
     if findings:
         raise TagError(findings, source=str(files.tag_path))
+
+
+def missing_data(files: JobFiles) -> str:
+    """A remark on dataset files that are not there, or "".
+
+    It is no error: a program may make its data itself, and many a job's datasets are only counted.
+    """
+    urls = {url for groups in files.data.values() for datasets in groups.values() for url, _ in datasets}
+    paths = [unquote(urlsplit(url).path) for url in sorted(urls) if url.startswith("file://")]
+    gone = [path for path in paths if not Path(path).exists()]
+    if not gone:
+        return ""
+    more = f" (nor {len(gone) - 1} more)" if len(gone) > 1 else ""
+    return f"there is no dataset file {gone[0]}{more}; if the job has a prepare.py, run that first"
 
 
 def _try_settings(config: Config) -> None:
