@@ -42,6 +42,7 @@ class Rendezvous:
         self._path = self._folder / hashlib.sha1(end.encode(), usedforsecurity=False).hexdigest()[:16]
         self._seats: list[Seat] = []
         self._next = 1
+        self._knocked = False
         self._door = self._bind(end)
         backend.on_hello = self._hello
         backend.listen(self._door, self._accept)
@@ -50,7 +51,10 @@ class Rendezvous:
         """Take seats, and tell everybody who is there."""
         self._seats += seats
         self._backend.directory.seat(seats, 0)
-        if not self._backend.hosts:
+        if not self._knocked:
+            self._knocked = True
+            for host in self._backend.hosts:
+                self._greet(host, self._seats)
             self._knock_at_all()
             return
         for host in self._backend.hosts:
@@ -71,8 +75,12 @@ class Rendezvous:
                 raise ChannelError(f"another process of this job runs as {end}")
             self._path.unlink(missing_ok=True)
         door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        door.bind(str(self._path))
+        # It gets its name when it can be knocked at: a neighbour would take a door that does not answer for a dead one.
+        early = self._path.with_name(f".{os.getpid()}")
+        early.unlink(missing_ok=True)
+        door.bind(str(early))
         door.listen(128)
+        early.rename(self._path)
         door.setblocking(False)
         return door
 
@@ -87,7 +95,7 @@ class Rendezvous:
 
     def _knock_at_all(self) -> None:
         for path in sorted(self._folder.iterdir()):
-            if path == self._path:
+            if path == self._path or path.name.startswith("."):
                 continue
             sock = self._knock(path)
             if sock is None:

@@ -24,7 +24,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from flame.config.data import Data, DatasetInfo, assign, find_datasets
-from flame.config.override import override
+from flame.config.override import MODEL_KEYS, override
 from flame.config.read import BrokerRow, backend_sort, convert, load_json, located
 from flame.config.records import (
     BaseModel,
@@ -156,6 +156,9 @@ def job_spec(name: str, settings: Mapping[str, Any], overrides: Mapping[str, str
     """
     job_rows: dict[str, Any] = {"name": name}
     model_rows = dict(settings)
+    for key in model_rows:
+        if key not in MODEL_KEYS:
+            raise ConfigError(f"settings: {key}", "is no setting", f"there are: {', '.join(MODEL_KEYS)}")
     override(job_rows, model_rows, overrides)
     return _job(Path(name), job_rows, model_rows)
 

@@ -22,6 +22,9 @@ _MODEL: dict[str, tuple[str, ...] | None] = {
     "baseModel": ("name", "version"),
     "dependencies": None,
 }
+#: The settings of a modelSpec.json.
+MODEL_KEYS = tuple(_MODEL)
+
 _JOB = ("name", "backend", "maxRunTime", "priority", "seed")
 
 

@@ -84,8 +84,8 @@ def run(
     given |= {name: cls for name, cls in (("trainer", trainer), ("aggregator", aggregator)) if cls is not None}
     options = Options(hosts, seed, Path(out) if out is not None else None, changes)
     if job is not None:
-        if data or model or train:
-            raise ConfigError("flame.run", "takes a directory or data and functions, not both")
+        beside = {"data": len(data), "model": model, "train": train, "settings": settings, "tag": tag != "two-tier"}
+        _refuse("a directory's job", beside)
         files = read_job(
             job,
             schema=None if schema is None else Path(schema),
@@ -94,9 +94,12 @@ def run(
             needs_code=not given,
         )
         return run_files(files, options, programs=given or None, watch=watch)
-    if model is not None:
-        if train is None:
-            raise ConfigError("flame.run", "model= without train=", "give train=function(model, data)")
+    _refuse("a job without a directory", {"schema": schema, "data_spec": data_spec})
+    if (model is None) != (train is None) or (evaluate is not None and model is None):
+        raise ConfigError(
+            "flame.run", "has only some of its functions", "give model=, train= and, if you like, evaluate="
+        )
+    if model is not None and train is not None:
         given = {**functions.programs(model, train, evaluate), **given}
     files = _files(_tag(tag), data, settings, changes)
     programs = {role.name: given.get(role.name) for role in files.tag.roles}
@@ -126,6 +129,13 @@ def run_files(
         if files.unpacked is not None:
             shutil.rmtree(files.unpacked, ignore_errors=True)
     return Result(record.out)
+
+
+def _refuse(what: str, arguments: Mapping[str, object]) -> None:
+    """An argument that would not be looked at is an error, not a decoration."""
+    for name, value in arguments.items():
+        if value:
+            raise ConfigError(f"flame.run({name}=…)", f"says nothing to {what}", "leave it out")
 
 
 def _tag(tag: Tag | str | Path) -> Tag:
