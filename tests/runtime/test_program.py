@@ -74,7 +74,6 @@ def test_packages_of_the_same_name_beside_two_programs(tmp_path: Path) -> None:
     assert [load(tmp_path / role, role).whose for role in ("one", "two")] == ["one", "two"]  # type: ignore[attr-defined]
 
 
-@pytest.mark.xfail(reason="B10: all roles of a process share one search path after loading")
 def test_a_module_that_is_imported_late_is_the_roles_own(tmp_path: Path) -> None:
     """An import inside of a method happens when the worker runs."""
     late = "    def whose(self):\n        from later import WHOSE\n        return WHOSE\n"

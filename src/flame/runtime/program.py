@@ -7,11 +7,15 @@ instantiated for each worker. Which class that is, its own `if __name__ == "__ma
 from __future__ import annotations
 
 import ast
+import builtins
 import importlib.util
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from flame.errors import ConfigError
 from flame.mode.role import Role
@@ -40,35 +44,67 @@ def load(folder: Path, role: str) -> type[Role]:
     return candidates[-1]
 
 
+class _Beside:
+    """What lies beside a program: its own, even if another role's program has a module of the same name."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._modules: dict[str, ModuleType] = {}
+
+    def bring(self, name: str, *given: Any, **named: Any) -> ModuleType:
+        """Import as `__import__` does; the program's own imports go through here, early and late ones."""
+        if not self._has(name):
+            return builtins.__import__(name, *given, **named)
+        with self.first():
+            return builtins.__import__(name, *given, **named)
+
+    @contextmanager
+    def first(self) -> Iterator[None]:
+        """The folder comes first, and other folders' modules of the same names are not there."""
+        others = self._taken()
+        sys.modules.update(self._modules)
+        sys.path.insert(0, str(self._folder))
+        try:
+            yield
+        finally:
+            sys.path.remove(str(self._folder))
+            self._modules |= self._taken()
+            sys.modules.update(others)
+
+    def _taken(self) -> dict[str, ModuleType]:
+        return {name: sys.modules.pop(name) for name in list(sys.modules) if self._has(name)}
+
+    def _has(self, name: str) -> bool:
+        top = name.partition(".")[0]
+        return (self._folder / f"{top}.py").is_file() or (self._folder / top).is_dir()
+
+
 def _imported(path: Path, role: str) -> ModuleType:
-    """Import a program under a name of its own; what it imports from beside it stays apart from other roles'."""
+    """Import a program under a name of its own.
+
+    Raises:
+        ConfigError: it cannot be imported.
+    """
+    path = path.resolve()
     name = f"flame_program_{role.replace('-', '_')}_{abs(hash(path)):x}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None  # a .py file always has both
     module = importlib.util.module_from_spec(spec)
-    before = set(sys.modules)
+    beside = _Beside(path.parent)
+    module.__dict__["__builtins__"] = {**vars(builtins), "__import__": beside.bring}
     sys.modules[name] = module
-    path = path.absolute()
-    folder = str(path.parent)
-    sys.path.insert(0, folder)
-    importlib.invalidate_caches()
     try:
-        spec.loader.exec_module(module)
+        with beside.first():
+            spec.loader.exec_module(module)
     except SyntaxError as error:
-        raise ConfigError(f"{error.filename or path}:{error.lineno}", f"role {role}: {error.msg}") from error
+        raise ConfigError(f"{error.filename}:{error.lineno}", f"role {role}: {error.msg}") from error
     except ImportError as error:
         raise ConfigError(str(path), f"role {role}: {error}", "install what the program imports") from error
-    except (Exception, SystemExit) as error:  # whatever a program does when it is imported is its author's to see
-        last = traceback.format_exception_only(error)[-1].strip()
-        raise ConfigError(str(path), f"role {role}: importing it raised {last}") from error
-    finally:
-        sys.path.remove(folder)
-        # Two roles may each have a `utils.py`; the second must not get the first's.
-        for other in set(sys.modules) - before - {name}:
-            origin = getattr(sys.modules[other], "__file__", None) or ""
-            if Path(origin).is_relative_to(path.parent):
-                del sys.modules[other]
-    sys.path.append(folder)
+    except (Exception, SystemExit) as error:  # a program may raise anything while it is imported
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{path}" if at.filename == str(path) else f"{path}: {at.filename}"
+        said = f"role {role}: line {at.lineno} raises {type(error).__name__}: {error}"
+        raise ConfigError(where, said, "importing it must work") from error
     return module
 
 
