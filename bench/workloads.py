@@ -66,7 +66,7 @@ class Workload:
         trainers: how many trainers it is given.
         floor: the module under `bench.floors`, and its arguments.
         targets: what it has to reach.
-        options: further options of `flame run`.
+        watched: further options of the `flame run` whose memory is read.
         also: further floors, by name, reported beside the first.
     """
 
@@ -75,7 +75,7 @@ class Workload:
     trainers: int
     floor: tuple[str, ...]
     targets: tuple[Target, ...]
-    options: tuple[str, ...] = ()
+    watched: tuple[str, ...] = ()
     also: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -103,7 +103,7 @@ WORKLOADS = {
             Target("aggregator / model", lambda flame, _: flame.extra["aggregator"] / MODEL_B, 2.5, " x"),
             START_UP,
         ),
-        options=("--hosts", "5"),
+        watched=("--hosts", "5"),
         also={"loopback TCP": ("b", "tcp")},
     ),
     "C": Workload(
@@ -157,43 +157,46 @@ def environment() -> dict[str, str]:
 
 
 def flame_side(workload: Workload, scratch: Path) -> Cost:
-    """Run the Flame side as a user would, and read its cost from outside and from its run directory.
+    """Run the Flame side as a user would, once for its times and once for its memory.
 
     A run's own clock starts when its files have been read and stops before the report is written; all of that
     difference is counted as start-up.
     """
-    job, out = scratch / "job", scratch / "out"
+    job = scratch / "job"
     shutil.copytree(HERE / workload.programs, job, ignore=shutil.ignore_patterns("__pycache__"))
     spec = [{"role": "trainer", "datasetGroups": {"default": ["synthetic"] * workload.trainers}}]
     (job / "dataSpec.json").write_text(json.dumps(spec))
+    timed, record, round_s = _flame_run(job, scratch / "timed", (), watch=False)
+    watched, placed, round_watched_s = _flame_run(job, scratch / "watched", workload.watched, watch=True)
+    extra = _of_aggregator(placed, watched) | {"round_s_watched": round_watched_s}
+    return Cost(timed.wall_s, timed.cpu_s, record["start_up_s"], round_s, watched.peak, extra)
+
+
+def _flame_run(
+    job: Path, out: Path, options: tuple[str, ...], *, watch: bool
+) -> tuple[Measured, dict[str, Any], float]:
+    """One run, what it recorded of itself, and its median interval between rounds."""
     flame = Path(sys.executable).with_name("flame")
-    command = [str(flame), "run", str(job), "--out", str(out), "--seed", "1", *workload.options]
-    measured = measure(command, environment(), scratch)
-    record = json.loads((out / "run.json").read_text())
-    rounds = json.loads((out / "timeline.json").read_text())["rounds"]
-    starts = [one["start"] for one in rounds]
-    return Cost(
-        measured.wall_s,
-        measured.cpu_s,
-        record["start_up_s"],
-        statistics.median(later - earlier for earlier, later in itertools.pairwise(starts)),
-        measured.peak,
-        _of_aggregator(record, measured),
-    )
+    command = [str(flame), "run", str(job), "--out", str(out), "--seed", "1", *options]
+    measured = measure(command, environment(), out.parent, watch=watch)
+    starts = [one["start"] for one in json.loads((out / "timeline.json").read_text())["rounds"]]
+    steady_s = statistics.median(later - earlier for earlier, later in itertools.pairwise(starts))
+    return measured, json.loads((out / "run.json").read_text()), steady_s
 
 
 def floor_side(arguments: tuple[str, ...], scratch: Path) -> Cost:
-    """Run a floor and read its cost."""
+    """Run a floor, once for its times and once for its memory."""
     module, *rest = arguments
     command = [sys.executable, "-m", f"bench.floors.{module}", *rest]
-    measured = measure(command, environment(), scratch)
-    said = json.loads(measured.output.splitlines()[-1])
+    timed = measure(command, environment(), scratch, watch=False)
+    peak = measure(command, environment(), scratch, watch=True).peak
+    said = json.loads(timed.output.splitlines()[-1])
     return Cost(
-        measured.wall_s,
-        measured.cpu_s,
-        said["first_round_at"] - measured.started_at,
+        timed.wall_s,
+        timed.cpu_s,
+        said["first_round_at"] - timed.started_at,
         statistics.median(said["rounds_s"]),
-        measured.peak,
+        peak,
     )
 
 

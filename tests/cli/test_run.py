@@ -11,6 +11,7 @@ import subprocess
 import sys
 import termios
 import time
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,7 @@ def refused(capfd: pytest.CaptureFixture[str], arguments: list[str], said: str) 
     """Status 2, nothing on standard output, and one message, in one piece, that says where."""
     assert main(["run", *arguments]) == 2
     out, err = capfd.readouterr()
-    messages = [line for line in err.splitlines() if not line.startswith("note: ")]
+    messages = [line for line in err.splitlines() if not re.match(r"note: |\S+ · starting$", line)]
     assert out == "" and "Traceback" not in err and 'File "' not in err
     assert len([line for line in messages if not line.startswith("  ")]) == 1 and messages[0].startswith("flame: ")
     assert re.search(said, "\n".join(messages)), err
@@ -187,8 +188,31 @@ def test_a_run_says_where_its_results_are(
     assert lines[-2:] == ["report  out/report.html", "model   out/model.safetensors"]
     for line in lines[-2:]:
         assert Path(line.split()[1]).is_file()
-    shown = err.splitlines()
-    assert shown and all("\r" not in line and "workers in 1 host" in line for line in shown)
+    starting, *shown = err.splitlines()
+    assert starting == "small · starting" and shown
+    assert all(re.match(r"small · round \d/3 · 3 workers in 1 host · [1-9]\d* B sent · \d+ s", line) for line in shown)
+
+
+def test_nothing_is_said_of_a_run_that_is_not_on_a_terminal_before_a_round_is_over(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    broken = TRAINER.replace("self.model += 1", "raise ValueError('no')")
+    folder = job(tmp_path / "job", **{"trainer/main.py": broken})
+    assert main(["run", str(folder), "--hosts", "1", "--out", str(tmp_path / "out")]) == 1
+    assert [line for line in capfd.readouterr().err.splitlines() if " · " in line] == ["small · starting"]
+
+
+def test_a_single_thing_is_not_counted_as_several(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    schema = str(job(tmp_path) / "schema.json")
+    assert main(["tag", "check", schema]) == 0
+    assert capfd.readouterr().out == f"{schema}: sound: 2 roles, 1 channel\n"
+
+
+def test_the_version_is_the_one_that_is_installed(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capfd.readouterr() == (f"flame {metadata.version('flame-fl')}\n", "")
 
 
 def test_quiet_is_quiet(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -232,6 +256,7 @@ def test_on_a_terminal_one_line_is_rewritten(tmp_path: Path) -> None:
     text = shown.decode()
     frames = [frame for frame in text.split("\r") if frame.strip()]
     assert len(frames) >= 3 and "\n" not in text
-    assert all("3 workers in 2 hosts" in frame for frame in frames)
+    assert frames[0] == "small · starting"
+    assert all("3 workers in 2 hosts" in frame for frame in frames[1:]) and not any("0.0 MB" in f for f in frames)
     assert re.search(r"round \d/6", frames[-1]) and "left" in frames[-1]
     assert text.endswith("\r") and not text.split("\r")[-2].strip()  # blanks over the last line

@@ -218,3 +218,16 @@ def as_tree(path: Path, regions: tuple[str, ...] = ("eu", "na")) -> Path:
     dump(path / "tag.json", tag)
     change(path, workers=len(rows), roles=facts["roles"] | {"middle-aggregator": len(regions)})
     return path
+
+
+def without_rounds(path: Path) -> Path:
+    """A run of a job that has no rounds: questions were asked and answered, and nobody closed a round."""
+    make(path, sites=4, rounds=1)
+    timeline = json.loads((path / "timeline.json").read_text())
+    dump(path / "timeline.json", timeline | {"rounds": []})
+    seconds = json.loads((path / "run.json").read_text())["seconds"]
+    change(path, rounds=0, rounds_asked=1, start_up_s=seconds)
+    rows = json.loads((path / "metrics.json").read_text())["records"]
+    values = {"count": 920, "mean": 53.51, "quantile-0.5": 54.0}
+    dump(path / "metrics.json", {"records": [rows[-1] | {"values": values}]})
+    return path

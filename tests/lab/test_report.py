@@ -1,5 +1,6 @@
 import json
 import math
+import re
 import shutil
 from pathlib import Path
 
@@ -187,3 +188,45 @@ def test_memory_and_unreached_rounds_are_told(tmp_path):
     words = shown(report.write(run))
     assert "of 9 asked" in words and "500 MB" in words and "largest host 300 MB" in words
     assert "The run stopped: host 1 was killed" in words
+
+
+def test_a_job_without_rounds_is_told_in_values(tmp_path):
+    page = report.write(rundirs.without_rounds(tmp_path / "run"))
+    words = shown(page)
+    assert not re.search(r"(?<!:)\brounds?\b", words.partition("Run it again")[0])  # a style may say `:round`
+    assert "metric top-aggregator count 920 mean 53.51 quantile-0.5 54 Topology" in words
+    assert "4 workers; a bar is one tasklet." not in words and "5 workers; a bar is one tasklet." in words
+    assert text(page).count("<svg") == 2  # the TAG and the timeline
+
+
+def test_what_was_measured_in_one_round_is_a_table_and_what_in_several_a_curve(tmp_path):
+    single = report.write(rundirs.make(tmp_path / "one", sites=9, rounds=1))
+    words = shown(single)
+    assert "metric top-aggregator mean lowest site highest site test-accuracy" in words
+    assert 'class="line"' not in text(single) and "of 1 asked" not in words
+    run = rundirs.make(tmp_path / "both", sites=9, rounds=3)
+    table = json.loads((run / "metrics.json").read_text())
+    table["records"][-1]["values"]["final-score"] = 0.625
+    rundirs.dump(run / "metrics.json", table)
+    both = report.write(run)
+    assert "metric top-aggregator final-score 0.6250" in shown(both)
+    assert text(both).count('aria-label="test-accuracy"') == 1 and 'aria-label="final-score"' not in text(both)
+
+
+def test_a_run_that_was_cut_short_before_its_first_round_says_how_many_were_asked(tmp_path):
+    run = rundirs.without_rounds(tmp_path / "run")
+    rundirs.change(run, status="failed", rounds_asked=12)
+    words = shown(report.write(run))
+    assert "rounds 0 of 12 asked" in words and "first round after" not in words
+
+
+def test_a_single_thing_is_not_counted_as_several(tmp_path):
+    run = rundirs.make(tmp_path / "run", sites=1, rounds=2)
+    timeline = json.loads((run / "timeline.json").read_text())
+    extra = [{"role": "trainer", "alias": f"step {at}", "count": 1, "seconds": 9.0} for at in range(2)]
+    rundirs.dump(run / "timeline.json", timeline | {"totals": timeline["totals"] + extra})
+    rundirs.change(run, messages=1, hosts=1, rounds=1, workers=1)
+    words = shown(report.write(run))
+    assert "in 1 message " in words and "on 1 host " in words and "1 shorter one " in words
+    for wrong in ("1 messages", "1 hosts", "1 rounds", "1 workers", "1 shorter ones"):
+        assert wrong not in words

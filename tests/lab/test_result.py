@@ -78,3 +78,7 @@ def test_weights_are_the_final_model(result):
     (result.dir / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + buffer)
     array = result.weights().arrays()["a"]
     assert array.tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_a_job_without_rounds_names_none(tmp_path):
+    assert ": completed, 5 workers, " in repr(Result(rundirs.without_rounds(tmp_path / "run")))

@@ -2,9 +2,10 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 import rundirs
 
-from flame.lab import history, report, timeline
+from flame.lab import history, report, theme, timeline
 from flame.lab.history import Span, Total
 
 
@@ -89,3 +90,21 @@ def page(run: Path) -> str:
 def test_hosts_are_named_where_there_are_several(tmp_path):
     assert ">host 1</text>" in page(rundirs.make(tmp_path / "two", sites=4, rounds=2))
     assert ">host 0</text>" not in page(rundirs.make(tmp_path / "one", sites=1, rounds=2))
+
+
+@pytest.mark.parametrize("last", [10.0, 0.1, 0.001])
+def test_no_label_is_cut_off_or_runs_into_the_next_line(last):
+    bars = [span("top/0", "aggregate", 1, 0.0, 100.0), span("top/0", "aggregate", 2, 100.0, last)]
+    svg = timeline.gantt(["top/0"], bars, {}, {1: 0.0, 2: 100.0, 3: 100.0 + last - 1e-6})
+    lines = [float(x) for x in re.findall(r'class="target" d="M([\d.]+)', svg)]
+    assert len(lines) == 3
+    for x, word in re.findall(r'class="strong" x="([\d.]+)"[^>]*>([^<]+)<', svg):
+        ends = float(x) + theme.BOLD * len(word)
+        assert ends <= 1120 and not any(float(x) < line < ends for line in lines)
+
+
+def test_no_mark_of_the_axis_is_cut_off():
+    svg = timeline.gantt(["top/0"], [span("top/0", "aggregate", 1, 0.0, 1000.0)], {}, {})
+    marks = re.findall(r'<text x="([\d.]+)" y="[\d.]+" text-anchor="middle">([^<]+)<', svg)
+    assert marks[-1][1] == "16.7 min"
+    assert all(float(x) + theme.LETTER * len(word) / 2 <= 1120 + 0.1 for x, word in marks)

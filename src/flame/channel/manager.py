@@ -51,7 +51,9 @@ class ChannelManager:
         channel = Channel(seat, other, wiring, self._selector(name), self._config.job.job_id)
         self._channels[name] = channel
         channel.watch(self._wake)
-        early, self._early = self._early, []
+        # Emptied in place: whoever gave the list would otherwise keep the first order for as long as it lives.
+        early = self._early.copy()
+        self._early.clear()
         for target, source, message in early:
             self.deliver(target, source, message)
         return False

@@ -6,17 +6,31 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module
+from importlib import import_module, metadata
 from importlib.util import find_spec
+from typing import Any, NoReturn
 
 from flame.errors import FlameError
 
 COMMANDS = ("run", "tag")
+DISTRIBUTION = "flame-fl"
+
+
+class _Version(argparse.Action):
+    """Prints which version is installed; it is looked up only when it is asked for."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(nargs=0, **options)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        print(f"flame {metadata.version(DISTRIBUTION)}")
+        parser.exit()
 
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the whole command line; each command's module adds its own part."""
     whole = argparse.ArgumentParser(prog="flame", description="Federated learning described as a graph.")
+    whole.add_argument("--version", action=_Version, help="print the version and exit")
     subparsers = whole.add_subparsers(required=True, metavar="COMMAND")
     for name in COMMANDS:
         if find_spec(f"{__name__}.{name}"):

@@ -13,6 +13,7 @@ from typing import TextIO
 
 from flame.errors import ConfigError, FlameError, RunError, WorkerFailed
 from flame.lab.result import Result
+from flame.lab.theme import plural, size
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -57,6 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _interrupted)
     screen = Screen(sys.stderr, quiet=arguments.quiet)
+    screen.begin(files.job.name or "job")
     try:
         result = run_files(files, options, programs=None, watch=screen.watch)
     except WorkerFailed as failure:
@@ -119,7 +121,10 @@ def _process_started() -> float:
 
 
 class Screen:
-    """One line that says how far a run is: on a terminal it is rewritten, elsewhere it is printed once a while."""
+    """One line that says how far a run is.
+
+    On a terminal it is rewritten. Elsewhere it is printed once a while, and only when something has come of the run.
+    """
 
     def __init__(self, stream: TextIO, *, quiet: bool) -> None:
         self._stream = stream
@@ -129,13 +134,18 @@ class Screen:
         self._shown = 0.0
         self._wide = 0
 
+    def begin(self, name: str) -> None:
+        """Say that the job is being started: importing a framework takes its time."""
+        if not self._quiet:
+            self._show(f"{name} · starting")
+
     def watch(self, record: object, host: int, report: object) -> None:
         """Take notice of a report."""
         from flame.runtime.record import Record
 
         assert isinstance(record, Record)
         now = time.monotonic()
-        if self._quiet or now - self._shown < self._every:
+        if self._quiet or now - self._shown < self._every or not (self._live or _news(record)):
             return
         self._shown = now
         self._show(_line(record, now))
@@ -149,12 +159,20 @@ class Screen:
 
     def _show(self, line: str) -> None:
         if self._live:
-            line = line[: os.get_terminal_size(self._stream.fileno()).columns - 1]
+            line = line[: (os.get_terminal_size(self._stream.fileno()).columns or 80) - 1]
             self._stream.write("\r" + line.ljust(self._wide))
             self._wide = len(line)
         else:
             self._stream.write(line + "\n")
         self._stream.flush()
+
+
+def _news(record: object) -> bool:
+    """Whether something has come of a run: a round is over, or a worker is."""
+    from flame.runtime.record import Record
+
+    assert isinstance(record, Record)
+    return bool(record.rounds) or any(progress.finished for progress in record.progress.values())
 
 
 def _line(record: object, now: float) -> str:
@@ -167,12 +185,12 @@ def _line(record: object, now: float) -> str:
         closed = record.rounds[-1]
         parts.append(f"round {closed.number}/{closed.rounds}")
     hosts = record.crew.hosts
-    where = f"in {hosts} host{'s' if hosts > 1 else ''}" if hosts else "in this process"
-    parts.append(f"{workers:,} workers {where}")
+    parts.append(f"{plural(workers, 'worker')} in {plural(hosts, 'host') if hosts else 'this process'}")
     finished = sum(progress.finished for progress in record.progress.values())
     if finished:
         parts.append(f"{finished:,} done")
-    parts.append(f"{record.nbytes / 1e6:,.1f} MB sent")
+    if record.nbytes:
+        parts.append(f"{size(record.nbytes)} sent")
     parts.append(f"{now - record.started:.0f} s")
     if record.rounds and (left := _left(record, now)) is not None:
         parts.append(f"about {left:.0f} s left")

@@ -12,6 +12,7 @@ from typing import Any
 
 from flame import extend
 from flame.errors import ConfigError, TagError
+from flame.lab.theme import plural
 from flame.tag import (
     Finding,
     Tag,
@@ -89,7 +90,7 @@ def _check(arguments: Arguments) -> int:
         findings: list[Finding] = []
         try:
             tag = read(file, code=code, backends=_backends(), data=data)
-            told = f"{file}: sound: {len(tag.roles)} roles, {len(tag.channels)} channels"
+            told = f"{file}: sound: {plural(len(tag.roles), 'role')}, {plural(len(tag.channels), 'channel')}"
         except TagError as error:
             findings = _found(error)
             told = ""

@@ -154,9 +154,12 @@ class Hub:
     def _park(self, fiber: Fiber, what: Callable[[], str], deadline: float | None) -> None:
         fiber.waiting, fiber.deadline = what, deadline
         self._parked[fiber] = None
-        self._home.switch()
-        del self._parked[fiber]
-        fiber.waiting, fiber.deadline = None, None
+        try:
+            self._home.switch()
+        finally:
+            # Also when the fiber is ended here: the collector does not see into a dict of fibers that were waiting.
+            del self._parked[fiber]
+            fiber.waiting, fiber.deadline = None, None
 
     def _sleep(self) -> None:
         """Nobody can run: wait for news, or for the first deadline."""

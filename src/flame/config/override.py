@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flame.config.records import JSON_NAMES
 from flame.errors import ConfigError
+from flame.tag.finding import nearest
 
 _CHOICE = ("sort", "kwargs")
 
 #: What may be set in modelSpec.json, and the keys of each; None where the setting has no keys of its own.
 _MODEL: dict[str, tuple[str, ...] | None] = {
-    "hyperparameters": (*JSON_NAMES, *JSON_NAMES.values()),
+    "hyperparameters": tuple(JSON_NAMES.values()),
     "selector": _CHOICE,
     "optimizer": _CHOICE,
     "privacy": _CHOICE,
@@ -25,6 +26,10 @@ _MODEL: dict[str, tuple[str, ...] | None] = {
 #: The settings of a modelSpec.json.
 MODEL_KEYS = tuple(_MODEL)
 
+#: The other name of each hyperparameter that has two: of `batchSize` it is `batch_size`, and the other way round.
+_SPELLINGS = {one: other for pair in JSON_NAMES.items() for one, other in (pair, pair[::-1])}
+_HYPERPARAMETERS = tuple(f"hyperparameters.{name}" for name in JSON_NAMES.values())
+
 _JOB = ("name", "backend", "maxRunTime", "priority", "seed")
 
 
@@ -34,7 +39,7 @@ def override(job: dict[str, Any], model: dict[str, Any], changes: Mapping[str, s
     A value is JSON if it can be read as such, otherwise text.
 
     Raises:
-        ConfigError: a path that leads to no setting; it lists the ones that there are.
+        ConfigError: a path that leads to no setting; it names the nearest one, and lists those that there are.
     """
     for path, text in changes.items():
         first, *rest = path.split(".")
@@ -43,7 +48,7 @@ def override(job: dict[str, Any], model: dict[str, Any], changes: Mapping[str, s
         elif first in _MODEL:
             _set(model, path, [first, *rest], _value(text))
         else:
-            raise _unknown(path, (*_JOB, *_MODEL))
+            raise _unknown(path, (*_JOB, *_MODEL), first, (*_JOB, *_MODEL, *_HYPERPARAMETERS))
 
 
 def _set(model: dict[str, Any], path: str, steps: list[str], value: Any) -> None:
@@ -53,9 +58,9 @@ def _set(model: dict[str, Any], path: str, steps: list[str], value: Any) -> None
         raise _unknown(path, (first,))
     there = model.get(first)
     content: dict[str, Any] = dict(there) if isinstance(there, Mapping) else {}
-    known = (*(keys or ()), *(key for key in content if key not in (keys or ())))
-    if rest and rest[0] not in known:
-        raise _unknown(path, [f"{first}.{key}" for key in known])
+    known = _keys(keys or (), content)
+    if rest and rest[0] not in (*known, *(_SPELLINGS if first == "hyperparameters" else ())):
+        raise _unknown(path, [f"{first}.{key}" for key in known], rest[0], known)
     if len(rest) > 1 and rest[0] != "kwargs":
         raise _unknown(path, [f"{first}.{rest[0]}"])
     if not rest:
@@ -74,6 +79,12 @@ def _set(model: dict[str, Any], path: str, steps: list[str], value: Any) -> None
     content[rest[-1]] = value
 
 
+def _keys(keys: Sequence[str], content: Mapping[str, Any]) -> list[str]:
+    """Each key once, as the file spells it if it is there, and what else the file holds."""
+    spelled = [_SPELLINGS[key] if _SPELLINGS.get(key) in content else key for key in keys]
+    return list(dict.fromkeys([*spelled, *(key for key in content if _SPELLINGS.get(key) not in spelled)]))
+
+
 def _value(text: str) -> Any:
     try:
         return json.loads(text)
@@ -81,5 +92,9 @@ def _value(text: str) -> Any:
         return text
 
 
-def _unknown(path: str, known: list[str] | tuple[str, ...]) -> ConfigError:
-    return ConfigError(f"--set {path}", "no such setting", f"there are: {', '.join(known)}")
+def _unknown(path: str, known: Sequence[str], step: str = "", names: Sequence[str] = ()) -> ConfigError:
+    """No such setting; `step` is the part of the path that nobody knows, `names` what it may have meant."""
+    close = nearest(step, [name.rpartition(".")[2] for name in names])
+    meant = next((name for name in names if name.rpartition(".")[2] == close), "")
+    fix = f"there are: {', '.join(known)}"
+    return ConfigError(f"--set {path}", "no such setting", f"did you mean {meant}? {fix}" if meant else fix)

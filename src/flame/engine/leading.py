@@ -10,6 +10,7 @@ from flame.engine.fold import SMALL, WeightedMean
 from flame.engine.round import Round, Verdict
 from flame.errors import RunError
 from flame.optimizer import Optimizer
+from flame.weights.adapters import Adapter
 from flame.weights.layout import Weights
 from flame.wire.message import Order, Update
 
@@ -66,19 +67,20 @@ class Leading:
                     f"an update was due from {end} in round {round_.number}; it sent a {type(message).__name__}"
                 )
 
-    def close(self, averaged: frozenset[str] = frozenset()) -> Weights | None:
-        """The next weights; None if nothing was folded. They may lie where the order's were.
+    def close(self, adapter: Adapter) -> None:
+        """Put the next weights into the model; if nothing was folded it stays as it is.
 
-        Args:
-            averaged: tensors that become base + mean, whatever the optimizer.
+        Raises:
+            WeightsError: the model is no longer what was sent out.
         """
         fold, base = self._let_go()
         if not self._round.folded or base is None:
-            return None
-        # When everybody has answered nobody looks at what was sent out any more, and the next weights go there.
-        everybody = self._round.heard == self._round.asked
-        allocate = (lambda _: base.data) if everybody else self._memory.allocate
-        return fold.finish(base, self._optimizer.step, allocate, averaged=averaged)
+            return
+        step, target = self._optimizer.step, adapter.target()
+        if target is not None:
+            fold.finish_into(target, base, step, averaged=adapter.averaged)
+        else:
+            adapter.load(fold.finish(base, step, self._memory.allocate, averaged=adapter.averaged))
 
     def mean(self) -> Weights | None:
         """The mean of the updates by samples, for whoever is above; None if nothing was folded."""

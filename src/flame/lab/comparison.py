@@ -6,13 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from flame.lab import curves, history, page, summary
+from flame.lab import history, page, summary, values
 from flame.lab.curves import Chart, Series
 from flame.lab.history import History
 from flame.lab.page import Cell, quantity
-from flame.lab.theme import NOTHING, escape, plural, seconds, size
+from flame.lab.theme import NOTHING, distinct, escape, plural, seconds, size
 
-_MAX_CHARTS = 12
+_MAX_LABEL = 40
 
 
 def compare(run_dirs: Sequence[Path], out: Path, target: tuple[str, float] | None = None) -> Path:
@@ -32,28 +32,32 @@ def compare(run_dirs: Sequence[Path], out: Path, target: tuple[str, float] | Non
     names = list(dict.fromkeys(name for found in lines.values() for name in found))
     main = target[0] if target else _main(runs)
     names.sort(key=lambda name: name != main)
-    charts = [_chart(name, lines, target) for name in names[:_MAX_CHARTS]]
-    drawn = "".join(curves.draw(chart) for chart in charts)
+    charts = [_chart(name, lines, target) for name in names]
     body = (
         f"<header><h1>{escape(plural(len(runs), 'run'))} compared</h1>"
         f'<p class="mute small">{escape(_subject(runs))}</p></header>'
         + page.section("Results", _table(named, lines, main, target))
-        + page.section("Metrics", f'<div class="grid2">{drawn}</div>' if drawn else "")
+        + page.section("Metrics", values.show(charts))
         + page.section("What differs", _differences(named))
     )
     return page.save(page.page("Runs compared · Flame", body), out)
 
 
 def labels(runs: Sequence[History]) -> list[str]:
-    """A distinct label per run: its name if that is one, else the settings that differ, else its id."""
+    """A distinct label of at most 40 characters per run: its name, else the settings that differ, else its id."""
+    return distinct(_full_labels(runs), _MAX_LABEL)
+
+
+def _full_labels(runs: Sequence[History]) -> list[str]:
     names = [run.name for run in runs]
     if len(set(names)) == len(names):
         return names
     tables = [run.settings for run in runs]
     differing = [key for key in dict.fromkeys(k for t in tables for k in t) if len({t.get(key) for t in tables}) > 1]
-    values = [", ".join(table.get(key, NOTHING) for key in differing[:3]) for table in tables]
-    if len(set(values)) == len(values):
-        return values
+    columns = [distinct([table.get(key, NOTHING) for table in tables], _MAX_LABEL) for key in differing[:3]]
+    settings = list(map(", ".join, zip(*columns, strict=True)))
+    if settings and len(set(settings)) == len(settings):
+        return settings
     ids = [str(run.facts.get("id") or run.path.name) for run in runs]
     if len(set(ids)) == len(ids):
         return ids
@@ -110,5 +114,11 @@ def _differences(named: Mapping[str, History]) -> str:
     differing = [key for key in keys if len({table.get(key) for table in tables.values()}) > 1][:8]
     if not differing:
         return ""
-    rows = [[Cell(label), *(Cell(table.get(key, NOTHING)) for key in differing)] for label, table in tables.items()]
-    return page.table(["run", *differing], rows)
+    columns = [_setting([table.get(key, NOTHING) for table in tables.values()]) for key in differing]
+    return page.table(["run", *differing], zip(map(Cell, tables), *columns, strict=True))
+
+
+def _setting(values: Sequence[str]) -> list[Cell]:
+    """One setting of every run; a value that is shown shortened can be read in whole under the pointer."""
+    shown = distinct(values, 60)
+    return [Cell(s, title=v[:2000] if s != v else "") for s, v in zip(shown, values, strict=True)]

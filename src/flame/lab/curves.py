@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flame.lab.theme import COLOURS, MINUS, VARIABLES, escape, number, plural, shorten
+from flame.lab.theme import BOLD, COLOURS, LETTER, MINUS, VARIABLES, distinct, escape, number, plural, shorten
 
 Points = Sequence[tuple[float, float]]
 
@@ -23,10 +23,10 @@ MAX_LINES = 100
 
 _MAX_POINTS = 6000  # of all grey lines together: bounds the size of a chart
 _MAX_LABELS = 6  # more highlighted series than this do not fit beside the chart: they get a legend
-_LETTER, _BOLD = 6.7, 7.5  # generous mean widths of a letter at 12 px
 
 STYLE = """\
-.chart{display:block;width:100%;height:auto;font:12px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;
+.chart{display:block;width:100%;height:auto;overflow:visible;
+font:12px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;
 font-variant-numeric:tabular-nums}
 .chart text{fill:var(--mute)}.chart .grid{stroke:var(--rule)}.chart .strong{fill:var(--ink);font-weight:600}
 .chart path{fill:none;stroke-linecap:round;stroke-linejoin:round}
@@ -158,7 +158,7 @@ def _body(chart: Chart, width: int, height: int) -> str:
     ys = [y for _, y in finite] + [row[side] for row in bands for side in (1, 5)]
     ys += [chart.target] if chart.target is not None and ys else []
     labels = _labels(chart)
-    margin = min(172.0, 12 + max((len(text) for text, _ in labels), default=0) * _BOLD)
+    margin = min(200.0, 12 + max((len(text) for text, _ in labels), default=0) * BOLD)
     scale = _Scale(xs, ys, (46, 54, width - max(16.0, margin), height - 38))
     parts = [f'<text class="strong" x="0" y="13" font-size="13">{escape(shorten(chart.title, 60))}</text>']
     parts.append(_legend(chart, labelled=bool(labels)))
@@ -284,9 +284,10 @@ def _legend(chart: Chart, *, labelled: bool) -> str:
     """What the labels at the ends of lines do not say, in one row under the title."""
     items: list[tuple[str, str]] = []
     if not labelled:
+        names = distinct([series.name for series in chart.highlights], 18)[:8]
         items += [
-            (f'<path class="line" stroke="var(--c{at % COLOURS})" d="M0 -4h16"/>', shorten(series.name, 18))
-            for at, series in enumerate(chart.highlights[:8])
+            (f'<path class="line" stroke="var(--c{at % COLOURS})" d="M0 -4h16"/>', name)
+            for at, name in enumerate(names)
         ]
     if len(chart.sites) > MAX_LINES:
         mark = '<rect class="wide" y="-9" width="16" height="10"/>'
@@ -299,7 +300,7 @@ def _legend(chart: Chart, *, labelled: bool) -> str:
     parts, x = [], 0.0
     for mark, text in items:
         parts.append(f'<g transform="translate({x:.0f} 33)">{mark}<text x="21">{escape(text)}</text></g>')
-        x += 21 + len(text) * _LETTER + 16
+        x += 21 + len(text) * LETTER + 16
     return "".join(parts)
 
 
@@ -308,7 +309,9 @@ def _labels(chart: Chart) -> list[tuple[str, int]]:
     drawn = [(s, at) for at, s in enumerate(chart.highlights) if any(math.isfinite(y) for _, y in s.points)]
     if len(drawn) > _MAX_LABELS:
         return []
-    return [(f"{shorten(s.name, 15)} {number(_last(s.points)[1], 3)}", at) for s, at in drawn]
+    names = distinct([series.name for series, _ in drawn], 15)
+    ends = [number(_last(series.points)[1], 3) for series, _ in drawn]
+    return [(f"{name} {end}", at) for name, end, (_, at) in zip(names, ends, drawn, strict=True)]
 
 
 def _last(points: Points) -> tuple[float, float]:

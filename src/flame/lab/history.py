@@ -99,6 +99,11 @@ class History:
         """Whether the run did not come to its end."""
         return self.facts.get("status") != "completed"
 
+    @property
+    def roundless(self) -> bool:
+        """Whether the job had no rounds: it came to its end and nobody closed one."""
+        return not self.failed and not self.rounds and not self.fact("rounds") > 0
+
     def fact(self, key: str) -> float:
         """A number of `run.json`, NaN when it has none."""
         return _number(self.facts.get(key), math.nan)

@@ -11,14 +11,13 @@ from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
-from flame.lab import curves, history, page, summary, theme, timeline
+from flame.lab import history, page, summary, theme, timeline, values
 from flame.lab.comparison import compare as compare
 from flame.lab.drawing import drawing
 from flame.lab.history import Curve, History
 from flame.lab.page import Cell, quantity
 from flame.lab.theme import NOTHING, escape, number, plural, seconds, size
 
-_MAX_CHARTS = 12
 _MAX_ROWS = 400  # of the table of sites
 _MAX_COLUMNS = 6
 _MAX_ROUNDS = 500
@@ -47,7 +46,7 @@ def write(run_dir: Path) -> Path:
         _header(run),
         _failure(run),
         _headline(run),
-        page.section("Metrics", _curves(run)),
+        page.section("Metrics", _metrics(run)),
         page.section("Topology", drawing(run, _roles(run))),
         page.section("Where the time went", _time(run)),
         page.section("Sites", _sites(run)),
@@ -88,14 +87,9 @@ def _headline(run: History) -> str:
     top = summary.headline(run)
     if top is not None:
         remark = f"best {number(top.best)} in round {top.round}" if top.best is not None else "never finite"
-        items.append((top.name, number(top.final), remark))
-    rounds = run.fact("rounds")
-    per_round = [row.seconds for row in run.top_rounds]
-    per_round = per_round[1:] or per_round  # the first one holds the start-up
-    remark = f"{seconds(statistics.median(per_round))} each (median)" if per_round else ""
-    if run.fact("rounds_asked") > rounds:
-        remark = f"of {number(run.fact('rounds_asked'))} asked"
-    items.append(("rounds", number(rounds) if math.isfinite(rounds) else NOTHING, remark))
+        items.append((top.name, number(top.final), "" if run.roundless else remark))
+    if not run.roundless:
+        items.append(_rounds_tile(run))
     roles = run.facts.get("roles")
     kinds = roles if isinstance(roles, dict) else {}
     workers = run.fact("workers")
@@ -103,10 +97,10 @@ def _headline(run: History) -> str:
     place = f"on {plural(int(hosts), 'host')}" if math.isfinite(hosts) else plural(len(kinds), "role")
     items.append(("workers", number(workers) if math.isfinite(workers) else NOTHING, place))
     start_up = run.fact("start_up_s")
-    remark = f"first round after {seconds(start_up)}" if math.isfinite(start_up) else ""
+    remark = f"first round after {seconds(start_up)}" if math.isfinite(start_up) and run.rounds else ""
     items.append(("wall time", seconds(run.fact("seconds")), remark))
     messages = run.fact("messages")
-    remark = f"in {int(messages):,} messages" if math.isfinite(messages) else ""
+    remark = f"in {plural(int(messages), 'message')}" if math.isfinite(messages) else ""
     items.append(("sent", size(run.fact("bytes_sent")), remark))
     peaks = run.facts.get("peak_bytes")
     if isinstance(peaks, dict) and peaks:
@@ -115,14 +109,19 @@ def _headline(run: History) -> str:
     return page.tiles(items)
 
 
-def _curves(run: History) -> str:
-    all_charts = summary.charts(run)
-    if not all_charts:
-        return '<p class="mute">No worker reported a metric.</p>'
-    drawn = "".join(curves.draw(chart) for chart in all_charts[:_MAX_CHARTS])
-    more = len(all_charts) - _MAX_CHARTS
-    rest = f'<p class="mute small">{plural(more, "more metric")} in metrics.csv.</p>' if more > 0 else ""
-    return f'<div class="grid2">{drawn}</div>{rest}'
+def _rounds_tile(run: History) -> tuple[str, str, str]:
+    rounds = run.fact("rounds")
+    per_round = [row.seconds for row in run.top_rounds]
+    per_round = per_round[1:] or per_round  # the first one holds the start-up
+    how = "each (median)" if len(per_round) > 1 else "each"
+    remark = f"{seconds(statistics.median(per_round))} {how}" if per_round else ""
+    if run.fact("rounds_asked") > rounds:
+        remark = f"of {number(run.fact('rounds_asked'))} asked"
+    return "rounds", number(rounds) if math.isfinite(rounds) else NOTHING, remark
+
+
+def _metrics(run: History) -> str:
+    return values.show(summary.charts(run)) or '<p class="mute">No worker reported a metric.</p>'
 
 
 def _roles(run: History) -> str:
@@ -148,10 +147,12 @@ def _time(run: History) -> str:
     if bars:
         workers = run.fact("workers")
         known = len({span.worker for span in run.spans})
-        text = timeline.caption(rows, bars, max(known, int(workers) if math.isfinite(workers) else 0))
+        everyone = max(known, int(workers) if math.isfinite(workers) else 0)
+        marked = {} if run.roundless else starts
+        text = timeline.caption(rows, bars, everyone, rounds=bool(marked))
         parts.append(f'<p class="mute small">{escape(text)}</p>')
         parts.append(timeline.legend({bar.alias for bar in bars}, colours))
-        parts.append(f'<div class="wide-art">{timeline.gantt(rows, bars, colours, starts)}</div>')
+        parts.append(f'<div class="wide-art">{timeline.gantt(rows, bars, colours, marked)}</div>')
     parts.append(_stacks(run, colours, starts))
     if run.totals:
         parts.append(f'<h3 style="margin-top:34px">Tasklets, by the time of all workers</h3>{_totals(run, colours)}')
@@ -190,7 +191,9 @@ def _totals(run: History, colours: Mapping[str, str]) -> str:
     ]
     head = ("tasklet", "role", "runs", "all workers", "one run", "")
     most, rest = rows[:_MAX_TASKLETS], rows[_MAX_TASKLETS:]
-    return page.table(head, most) + (page.fold(f"{len(rest)} shorter ones", page.table(head, rest)) if rest else "")
+    return page.table(head, most) + (
+        page.fold(plural(len(rest), "shorter one"), page.table(head, rest)) if rest else ""
+    )
 
 
 def _share(part: float, hue: str) -> str:
@@ -222,11 +225,12 @@ def _sites(run: History) -> str:
     first = next((n for n in names if not summary.falls(n)), names[0])
     chosen = _ends(workers, by_metric[first])
     datasets = {record.worker: record.dataset for record in run.records}
-    rows = [_site(worker, datasets[worker], names, by_metric) for worker in chosen]
+    counted = not run.roundless
+    rows = [_site(worker, datasets[worker], names, by_metric, counted=counted) for worker in chosen]
     text = "Each site's last values."
     if len(chosen) < len(workers):
         text = f"The {len(chosen)} sites lowest and highest in {first}, of {len(workers):,}: last values."
-    head = ("site", "dataset", "rounds", *(theme.shorten(name, 40) for name in names))
+    head = ("site", "dataset", *(["rounds"] if counted else []), *(theme.shorten(name, 40) for name in names))
     return f'<p class="mute small">{escape(text)}</p>{page.table(head, rows, sortable=True)}'
 
 
@@ -240,14 +244,16 @@ def _ends(workers: list[str], curves_: Mapping[str, Curve]) -> list[str]:
     return ranked if len(ranked) <= _MAX_ROWS else ranked[: _MAX_ROWS // 2] + ranked[-_MAX_ROWS // 2 :]
 
 
-def _site(worker: str, dataset: str, names: list[str], by_metric: Mapping[str, Mapping[str, Curve]]) -> list[Cell]:
+def _site(
+    worker: str, dataset: str, names: list[str], by_metric: Mapping[str, Mapping[str, Curve]], *, counted: bool
+) -> list[Cell]:
     found = [by_metric[name].get(worker) for name in names]
     rounds = len({at for curve in found if curve for at, _ in curve})
     where = dataset.rstrip("/").rsplit("/", 1)[-1]
     return [
         Cell(theme.shorten(worker, 60)),
         Cell(theme.shorten(where, 40), title=dataset if where != dataset and len(dataset) < 300 else ""),
-        quantity(rounds),
+        *([quantity(rounds)] if counted else []),
         *(quantity(curve[-1][1] if curve else None) for curve in found),
     ]
 

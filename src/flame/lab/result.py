@@ -122,7 +122,7 @@ class Result:
     def _facts(self) -> str:
         rounds, workers = self.history.fact("rounds"), self.history.fact("workers")
         parts = [self.status]
-        parts += [plural(int(rounds), "round")] if math.isfinite(rounds) else []
+        parts += [plural(int(rounds), "round")] if math.isfinite(rounds) and not self.history.roundless else []
         parts += [plural(int(workers), "worker")] if math.isfinite(workers) else []
         parts += [seconds(self.history.fact("seconds"))]
         top = summary.headline(self.history)

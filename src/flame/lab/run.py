@@ -106,7 +106,9 @@ def run(
     found = {name: cls or MiddleAggregator for name, cls in programs.items() if cls or name.startswith("middle")}
     missing = [name for name in programs if name not in found]
     if missing:
-        raise ConfigError("flame.run", f"no class for role {', '.join(missing)}", "give roles={name: class}")
+        raise ConfigError(
+            "flame.run", f"no class for role{'s' * (len(missing) > 1)} {', '.join(missing)}", "give roles={name: class}"
+        )
     with_data = {name: functions.with_items(cls, functions.items_of(data)) for name, cls in found.items()}
     return run_files(files, options, programs=with_data, watch=watch)
 

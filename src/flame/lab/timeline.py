@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from flame.lab import theme
 from flame.lab.curves import ticks
 from flame.lab.history import History, RoundRow, Span, Total
-from flame.lab.theme import escape, plural, shorten
+from flame.lab.theme import BOLD, LETTER, escape, plural, shorten
 
 STYLE = """\
 .bars rect:hover{opacity:.75}.bars .lane{fill:var(--card)}
@@ -22,6 +22,7 @@ _WAITS = ("fetch",)  # mostly spent on waiting: drawn in grey
 _OTHER = "var(--mute)"  # for tasklets beyond the palette
 _MAX_ROWS, _MAX_BARS, _MAX_ROUNDS = 14, 2500, 3
 _WIDTH, _LEFT, _ROW = 1120.0, 178.0, 22.0
+_GAP = 5.0  # between a line and its label
 
 
 def hues(totals: Sequence[Total], spans: Sequence[Span]) -> dict[str, str]:
@@ -88,7 +89,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 
 def gantt(rows: Sequence[str], spans: Sequence[Span], colours: Mapping[str, str], starts: Mapping[int, float]) -> str:
-    """One lane per worker, one bar per tasklet; lines where rounds begin."""
+    """One lane per worker, one bar per tasklet; lines where rounds begin, if there are `starts` of any."""
     begin = min(span.start for span in spans)
     end = max(span.start + span.seconds for span in spans)
     marks = [mark for mark in ticks(begin, max(end, begin + 1e-6), 8) if begin <= mark <= end]
@@ -99,15 +100,18 @@ def gantt(rows: Sequence[str], spans: Sequence[Span], colours: Mapping[str, str]
     parts += [_host(at, host.get(name, "")) for at, name in enumerate(rows) if _turns(rows, at, host)]
     for mark in marks:
         x = _LEFT + (mark - begin) * across
+        text = _mark(mark, marks)
+        middle = min(x, _WIDTH - len(text) * LETTER / 2)
         parts.append(f'<path class="grid" d="M{x:.1f} 20V{height - 28:.1f}"/>')
-        parts.append(f'<text x="{x:.1f}" y="{height - 12:.1f}" text-anchor="middle">{_mark(mark, marks)}</text>')
-    shown = {number: max(start, begin) for number, start in starts.items() if start < end}
-    parts += [_begin(number, _LEFT + (start - begin) * across, height) for number, start in shown.items()]
+        parts.append(f'<text x="{middle:.1f}" y="{height - 12:.1f}" text-anchor="middle">{text}</text>')
+    begun = {number: _LEFT + (max(start, begin) - begin) * across for number, start in starts.items() if start < end}
+    parts += _begins(begun, height)
     top = {name: 26 + _ROW * at for at, name in enumerate(rows)}
     # Short bars last, so that long ones do not hide them.
     for span in sorted(spans, key=lambda s: -s.seconds):
         x, wide = _LEFT + (span.start - begin) * across, max(1.0, span.seconds * across)
-        title = f"{span.worker}, round {span.round}: {span.alias}, {theme.seconds(span.seconds)}"
+        when = f", round {span.round}" if starts and span.round else ""
+        title = f"{span.worker}{when}: {span.alias}, {theme.seconds(span.seconds)}"
         parts.append(
             f'<rect x="{x:.1f}" y="{top[span.worker]:.1f}" width="{wide:.1f}" height="14" rx="1.5" '
             f'fill="{colours.get(span.alias, _OTHER)}"><title>{escape(title)}</title></rect>'
@@ -142,11 +146,15 @@ def _lane(at: int, name: str, host: str) -> str:
     )
 
 
-def _begin(number: int, x: float, height: float) -> str:
-    return (
-        f'<path class="target" d="M{x:.1f} 6V{height - 28:.1f}"/>'
-        f'<text class="strong" x="{x + 5:.1f}" y="14">round {number}</text>'
-    )
+def _begins(begun: Mapping[int, float], height: float) -> list[str]:
+    """A line where each round begins, with its label to the right where that has room before the next line."""
+    parts = [f'<path class="target" d="M{x:.1f} 6V{height - 28:.1f}"/>' for x in begun.values()]
+    after = [*begun.values(), _WIDTH][1:]
+    for (number, x), limit in zip(begun.items(), after, strict=True):
+        text = f"round {number}"
+        if x + _GAP + len(text) * BOLD <= limit:
+            parts.append(f'<text class="strong" x="{x + _GAP:.1f}" y="14">{text}</text>')
+    return parts
 
 
 def stack(role: str, spans: Sequence[Span], colours: Mapping[str, str]) -> str:
@@ -206,12 +214,13 @@ def _column(
     return "".join(parts)
 
 
-def caption(rows: Sequence[str], spans: Sequence[Span], workers: int) -> str:
-    """What the drawing shows, when it does not show everything."""
-    rounds = len({span.round for span in spans if span.round > 0})
-    first = plural(rounds, "round") if rounds != 1 else "round"
+def caption(rows: Sequence[str], spans: Sequence[Span], workers: int, *, rounds: bool = True) -> str:
+    """What the drawing shows, when it does not show everything; without `rounds`, nothing is said of them."""
+    count = len({span.round for span in spans if span.round > 0})
     some = f"{len(rows)} of {workers:,} workers" if workers > len(rows) else plural(len(rows), "worker")
-    return f"The first {first}, {some}; a bar is one tasklet."
+    if not rounds or not count:
+        return f"{some[0].upper()}{some[1:]}; a bar is one tasklet."
+    return f"The first {plural(count, 'round') if count > 1 else 'round'}, {some}; a bar is one tasklet."
 
 
 def _svg(title: str, width: float, height: float, body: str) -> str:

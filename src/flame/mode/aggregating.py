@@ -14,7 +14,7 @@ from flame.mode.composer import Composer
 from flame.mode.role import Role, quiet
 from flame.mode.tasklet import Loop, Tasklet
 from flame.mode.training import TAG_FETCH, TAG_UPLOAD
-from flame.weights.layout import Allocate, Weights
+from flame.weights.layout import Weights
 from flame.weights.safetensors import write
 from flame.wire.message import Order
 
@@ -49,8 +49,7 @@ class TopAggregator(Role):
         self._leading = Leading(self.optimizer, self._surroundings.memory)
         self._held = Held()
         self._rounds = self.config.hyperparameters.rounds
-        self._current: Weights | None = None
-        self._sent = False
+        self._begun = False
 
     @classmethod
     def get_func_tags(cls) -> list[str]:
@@ -59,8 +58,11 @@ class TopAggregator(Role):
 
     @property
     def weights(self) -> Any:
-        """The weights that were distributed or aggregated last, in the model's own form, as a private copy."""
-        return None if self._current is None else self._held.adapter(self.model).as_dict(self._current)
+        """The weights of the model, in its own form, as a private copy; None before the first round."""
+        if not self._begun:
+            return None
+        adapter = self._held.adapter(self.model)
+        return adapter.as_dict(adapter.snapshot())
 
     def put(self, tag: str) -> None:
         """Carry out `distribute`; other tags are not for this role."""
@@ -101,7 +103,7 @@ class TopAggregator(Role):
         """Record the final model."""
         if self.model is None:
             return
-        weights = self._held.adapter(self.model).snapshot(self._memory())
+        weights = self._held.adapter(self.model).snapshot(self._surroundings.memory.allocate)
         self.registry_client.save_model(f"{self.config.job.name}-{self.config.job.job_id}", self.model)
         if self._surroundings.events is not None:
             self._surroundings.events.model(partial(_write_model, weights))
@@ -132,20 +134,16 @@ class TopAggregator(Role):
     def _distribute_weights(self, tag: str) -> None:
         channel = self._channel(tag)
         channel.await_join()
-        if self._current is None:
+        if not self._begun:
             self._begin_with_base_model()
-        weights = self._held.adapter(self.model).snapshot(self._memory())
-        self._current, self._sent = weights, True
+            self._begun = True
+        weights = self._held.adapter(self.model).snapshot(self._surroundings.memory.allocate)
         self._leading.ask(channel, Order(self._round, weights))
 
     def _aggregate_weights(self, tag: str) -> None:
         channel = self._channel(tag)
         self._leading.gather(channel)
-        adapter = self._held.adapter(self.model)
-        weights = self._leading.close(adapter.averaged)
-        if weights is not None:
-            adapter.load(weights)
-            self._current, self._sent = weights, False
+        self._leading.close(self._held.adapter(self.model))
         events, round_ = self._surroundings.events, self._leading.round
         if events is not None:
             events.round_closed(self._round, round_.asked, round_.folded, channel.sent_bytes)
@@ -157,13 +155,6 @@ class TopAggregator(Role):
             weights = self.registry_client.load_model(base.name, base.version)
             if weights is not None:
                 self._held.adapter(self.model).load(weights)
-
-    def _memory(self) -> Allocate:
-        """Memory for the next order: that of the weights aggregated last, which nobody else has seen yet."""
-        current = self._current
-        if current is None or self._sent:
-            return self._surroundings.memory.allocate
-        return lambda nbytes: current.data if current.nbytes == nbytes else self._surroundings.memory.allocate(nbytes)
 
 
 class MiddleAggregator(Role):

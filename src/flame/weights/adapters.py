@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from flame.errors import WeightsError
 from flame.weights.layout import Allocate, Layout, Weights
 from flame.weights.numpy_adapter import NumpyAdapter
+from flame.weights.target import Target
 
 
 class Adapter(Protocol):
@@ -40,6 +41,9 @@ class Adapter(Protocol):
 
     def load(self, weights: Weights) -> None:
         """Put weights into the model, in place; they are copied and may be reused afterwards."""
+
+    def target(self) -> Target | None:
+        """The model's own memory in the layout's order, to be written in place; None where it must be loaded."""
 
     def delta(self, base: Weights, allocate: Allocate = ...) -> Weights:
         """The model minus `base`, in memory from `allocate`; it shares the layout object of `base`."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from flame.errors import WeightsError
 from flame.weights.layout import Allocate, Layout, Weights, plain_memory
+from flame.weights.target import Target
 
 
 class Slot(NamedTuple):
@@ -91,6 +92,15 @@ class NumpyAdapter:
                 raise WeightsError(f"tensor {_name(slot.key)} is read-only, so that nothing can be loaded into it")
             view = slot.view(segments)
             np.copyto(array, view, casting="unsafe")
+
+    def target(self) -> Target | None:
+        """The user's own arrays, if all are contiguous, writable and of the layout's dtypes."""
+        pieces: list[list[NDArray[Any]]] = [[] for _ in self.layout.segments]
+        for array, slot in self._arrays():
+            if array.dtype != self.layout.segments[slot.segment].dtype or not array.flags.carray:
+                return None
+            pieces[slot.segment].append(array.reshape(-1))
+        return Target(pieces)
 
     def delta(self, base: Weights, allocate: Allocate = plain_memory) -> Weights:
         """The arrays minus `base`, in the dtypes of the layout."""

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from flame.errors import WeightsError
 from flame.weights.layout import TYPE_NAMES, Allocate, Layout, Weights, carried, plain_memory
+from flame.weights.target import Target
 
 Tensors = Mapping[str, torch.Tensor]
 STANDS_FOR = {torch.bfloat16: "float32"} | {
@@ -65,6 +66,10 @@ class TorchAdapter:
         """
         self._agree(weights.layout)
         self._current().load(weights)
+
+    def target(self) -> Target | None:
+        """The model's flat buffers, if it lies flat in this machine's memory and travels as what it is."""
+        return self._current().target()
 
     def delta(self, base: Weights, allocate: Allocate = plain_memory) -> Weights:
         """The model minus `base`, in the dtypes of the layout."""
@@ -165,6 +170,11 @@ class _Flat:
             else:
                 flat.copy_(torch.from_numpy(segment if segment.flags.writeable else segment.copy()))
 
+    def target(self) -> Target | None:
+        """The flat buffers, if numpy can see them."""
+        hosts = [[host] for host in self._hosts if host is not None]
+        return Target(hosts) if len(hosts) == len(self._hosts) else None
+
     def subtract(self, base: Weights, out: Weights) -> None:
         """Write the model minus `base` into `out`."""
         for flat, host, before, after in zip(self._flats, self._hosts, base.segments, out.segments, strict=True):
@@ -196,6 +206,9 @@ class _Scattered:
     def load(self, weights: Weights) -> None:
         """Copy weights into the model."""
         self._model.load_state_dict(_state(weights, self._first, self.dtypes))
+
+    def target(self) -> None:
+        """None: it is loaded as a whole."""
 
     def subtract(self, base: Weights, out: Weights) -> None:
         """Write the model minus `base` into `out`."""
