@@ -19,10 +19,10 @@ from flame.backend.directory import Directory, Seat
 from flame.backend.inproc import InProc
 from flame.backend.link import HELLO, LEAVE, RELEASE, Head, Link
 from flame.backend.pool import SMALLEST, Pool
-from flame.backend.rendezvous import Rendezvous
+from flame.backend.rendezvous import Rendezvous, folder_of
 from flame.backend.shm import SharedMemory, seats_from_plain
 from flame.channel.coding import CODING, Sealed
-from flame.errors import ChannelError, DecodeError
+from flame.errors import ChannelError, DecodeError, EncodeError
 from flame.wire.codec import Payload
 
 SEATS = [
@@ -420,6 +420,22 @@ def test_a_folder_whose_name_is_too_long_says_so(tmp_path: Path, monkeypatch: py
             Rendezvous(backend, "job", "a")
     finally:
         backend.close()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
+@pytest.mark.parametrize("which", ["base", "job"])
+def test_a_folder_of_somebody_else_is_not_entered(which: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = tmp_path / "meet"
+    monkeypatch.setenv("FLAME_RENDEZVOUS", str(base))
+    folder = folder_of("job")
+    os.chown(base if which == "base" else folder, 12345, 12345)
+    with pytest.raises(ChannelError, match="another user"):
+        folder_of("job")
+
+
+def test_a_value_too_large_for_a_frame_is_refused_where_it_is_sent(hosts: Net) -> None:
+    with pytest.raises(EncodeError, match="at most 256 MiB"):
+        hosts.backends["A"].send("c", "A", ["B"], Sealed(Payload(bytes(1 << 28), [])))
 
 
 def test_seats_that_are_none_are_refused() -> None:

@@ -27,6 +27,7 @@ from flame.errors import DeadlinePassed, EncodeError
 from flame.mode.message import MessageType
 from flame.selector.default import Default
 from flame.selector.random import Random as SomeOfThem
+from flame.wire.message import Order
 
 
 class Post:
@@ -220,6 +221,23 @@ def test_what_a_peer_sent_before_it_left_can_be_received_then_nothing() -> None:
     assert server.recv("k")[0] == "last words"
     assert server.recv("k") == (None, None)
     assert not server.send("k", "are you there?")
+
+
+def test_who_comes_back_is_not_asked_what_the_old_one_was() -> None:
+    room, got = Room(), []
+    server = room.sit("s", "server", "client")
+    room.sit("k", "client", "server")
+
+    def ask() -> None:
+        server.post(["k"], Order(1, None, False))
+        room.leave("k")
+        room.sit("k", "client", "server")
+        got.append(server.take("k"))
+        assert server.has("k")
+
+    room.work("s", ask)
+    room.hub.run()
+    assert got == [None]
 
 
 def test_a_peer_that_nobody_knows_gives_nothing_at_once() -> None:

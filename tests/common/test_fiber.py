@@ -56,6 +56,29 @@ def test_a_deadline_ends_a_wait() -> None:
     assert got == [False] and clock.now == pytest.approx(5.0, abs=0.6)
 
 
+def test_a_deadline_ends_a_wait_while_others_are_busy() -> None:
+    clock = Clock()
+    hub = Hub(clock, clock)
+    got: list[object] = []
+    hub.spawn(lambda: got.append(hub.wait(lambda: False, lambda: "nothing", 5.0)), "waits")
+
+    def busy() -> None:
+        while not got and clock.now < 100:
+            clock.now += 1
+            passed = deque([False])
+            hub.wait(lambda turns=passed: not turns or turns.popleft(), lambda: "the next turn")
+
+    mine = hub.spawn(busy, "busy")
+
+    def nudge() -> None:
+        if not got:
+            hub.wake(mine)
+
+    hub.on_poll = nudge
+    hub.run()
+    assert got == [False] and clock.now < 10
+
+
 def test_a_deadline_ends_a_wait_outside_of_a_host_too() -> None:
     clock = Clock()
     assert Hub(clock, clock).wait(lambda: False, lambda: "nothing", 3.0) is False

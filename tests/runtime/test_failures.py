@@ -294,6 +294,21 @@ def test_five_runs_leave_no_file_thread_or_child_behind(tmp_path: Path, hosts: i
     assert counts[1:] == counts[:-1]
 
 
+def test_a_folder_that_is_used_again_shows_nothing_of_the_run_before(tmp_path: Path) -> None:
+    class Broken(Site):
+        def train(self) -> None:
+            raise ValueError("enough")
+
+    flame.run(trainer=Site, aggregator=Server, data=[0], hosts=0, out=tmp_path)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "other.safetensors").touch()
+    assert (tmp_path / "model.safetensors").exists()
+    with pytest.raises(WorkerFailed):
+        flame.run(trainer=Broken, aggregator=Server, data=[0], hosts=0, out=tmp_path)
+    assert not list(tmp_path.rglob("*.safetensors"))
+    assert json.loads((tmp_path / "run.json").read_text())["status"] == "failed"
+
+
 def test_a_number_of_hosts_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="hosts"):
         flame.run(trainer=Site, aggregator=Server, data=[0], hosts=-1, out=tmp_path)

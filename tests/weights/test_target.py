@@ -28,8 +28,11 @@ def folded(layout, seed):
     return fold
 
 
+SIZES = st.sampled_from([0, 1, 3, 500, BLOCK - 1, BLOCK, BLOCK + 1])
+
+
 @settings(deadline=None, max_examples=25)
-@given(st.lists(st.sampled_from([0, 1, 3, 500, BLOCK - 1, BLOCK, BLOCK + 1]), min_size=1, max_size=4), st.integers(0, 9))
+@given(st.lists(SIZES, min_size=1, max_size=4), st.integers(0, 9))
 def test_writing_in_place_is_loading(sizes, seed):
     straight, around = arrays(sizes, seed), arrays(sizes, seed)
     identities = {name: id(array) for name, array in straight.items()}

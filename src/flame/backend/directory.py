@@ -18,10 +18,11 @@ class Seat(NamedTuple):
 class Members:
     """The ends of one role in one group of one channel, in the order in which they joined."""
 
-    __slots__ = ("_ends", "_listed", "_watchers")
+    __slots__ = ("_ends", "_left", "_listed", "_watchers")
 
     def __init__(self) -> None:
         self._ends: dict[str, None] = {}
+        self._left: dict[str, int] = {}
         self._listed: list[str] | None = None
         self._watchers: list[Callable[[], None]] = []
 
@@ -37,6 +38,10 @@ class Members:
             self._listed = list(self._ends)
         return self._listed
 
+    def left(self, end: str) -> int:
+        """How many times an end has left: who comes back is somebody new, who was not asked what the old one was."""
+        return self._left.get(end, 0)
+
     def watch(self, changed: Callable[[], None]) -> None:
         """Call `changed()` whenever somebody joins or leaves."""
         self._watchers.append(changed)
@@ -51,6 +56,7 @@ class Members:
         """Let an end leave; it is no error if it has already."""
         if end in self._ends:
             del self._ends[end]
+            self._left[end] = self.left(end) + 1
             self._notify()
 
     def _notify(self) -> None:

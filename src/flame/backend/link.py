@@ -23,7 +23,7 @@ import msgspec
 import numpy as np
 
 from flame.backend.pool import SMALLEST, Bytes, Pool
-from flame.errors import DecodeError
+from flame.errors import DecodeError, EncodeError
 from flame.wire.codec import Payload
 
 _LENGTHS = struct.Struct("<IQ")
@@ -179,6 +179,11 @@ class Link:
 
     def _queue(self, head: Head, inline: Sequence[Bytes], fds: list[int]) -> None:
         encoded = self._encoder.encode(head)
+        if len(encoded) > _MOST_HEAD:
+            raise EncodeError(
+                f"a value of {len(encoded) >> 20} MiB outside of arrays is too large for one message (at most"
+                f" {_MOST_HEAD >> 20} MiB): send it in parts, or as a numpy array"
+            )
         lengths = _LENGTHS.pack(len(encoded), sum(part.nbytes for part in inline))
         if fds:
             self._seal()

@@ -27,9 +27,11 @@ def folder_of(job_id: str) -> Path:
     name = hashlib.sha1(job_id.encode(), usedforsecurity=False).hexdigest()[:16]
     base = Path(os.environ.get("FLAME_RENDEZVOUS", f"{tempfile.gettempdir()}/flame-{os.getuid()}"))
     folder = base / name
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if folder.stat().st_uid != os.getuid():
-        raise ChannelError(f"{folder} belongs to another user; set FLAME_RENDEZVOUS to a folder of your own")
+    for one in (base, folder):
+        one.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Whoever owns a folder, or may follow a link in it, decides what is found there.
+        if one.lstat().st_uid not in (os.getuid(), 0):
+            raise ChannelError(f"{one} belongs to another user; set FLAME_RENDEZVOUS to a folder of your own")
     return folder
 
 

@@ -58,6 +58,7 @@ class Channel:
         self._members: Members = wiring.backend.directory.members(seat.channel, seat.group, other_role)
         self._inbox: dict[str, deque[tuple[int, float, Message]]] = {}
         self._arrived = 0
+        self._asked: dict[str, int] = {}
         self._end_properties: dict[str, dict[str, object]] = {}
         self._met = not self.empty()
         self.sent_bytes = 0
@@ -223,10 +224,12 @@ class Channel:
 
     def post(self, ends: Sequence[str], message: Message) -> None:
         """Send one message to some peers. The message is shared: it must not be changed."""
+        for end in ends:
+            self._asked[end] = self._members.left(end)
         self._post(ends, message)
 
     def take(self, end: str, deadline_s: float | None = None) -> Message | None:
-        """Wait for the next message of a peer; None if it has gone.
+        """Wait for the next message of a peer; None if it has gone, or has come back since it was posted to.
 
         Raises:
             DeadlinePassed: nothing came within `deadline_s` seconds.
@@ -234,7 +237,7 @@ class Channel:
         box = self._inbox.get(end)
         if box:
             return box.popleft()[2]
-        taken = self._take(end, deadline_s)
+        taken = self._take(end, deadline_s, self._asked.get(end))
         return None if taken is None else taken[2]
 
     def put(self, source: str, message: Message) -> None:
@@ -274,9 +277,15 @@ class Channel:
         there = [end for end in ends if self.has(end)]
         self.sent_bytes += self._wiring.backend.send(self._seat.channel, self._seat.end, there, message)
 
-    def _take(self, end: str, deadline_s: float | None = None) -> tuple[int, float, Message] | None:
+    def _take(
+        self, end: str, deadline_s: float | None = None, asked: int | None = None
+    ) -> tuple[int, float, Message] | None:
+        members = self._members
+
         def answered() -> bool:
-            return bool(self._inbox.get(end)) or end not in self._members
+            if self._inbox.get(end) or end not in members:
+                return True
+            return asked is not None and asked != members.left(end)
 
         def what() -> str:
             return f"a message of {self._wiring.readable(end)} on {self._seat.channel}"

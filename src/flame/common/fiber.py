@@ -53,7 +53,6 @@ class Fiber(greenlet.greenlet):
         self.urgent = urgent
         self.waiting: Callable[[], str] | None = None
         self.queued = False
-        self.deadline: float | None = None
         self.owner: object | None = None
 
 
@@ -66,6 +65,7 @@ class Hub:
         self._urgent: deque[Fiber] = deque()
         self._ready: deque[Fiber] = deque()
         self._parked: dict[Fiber, None] = {}
+        self._timed: dict[Fiber, float] = {}
         self._alive = 0
         self._polled = 0.0
         self._home = greenlet.getcurrent()
@@ -152,24 +152,22 @@ class Hub:
         return self._ready.popleft() if self._ready else None
 
     def _park(self, fiber: Fiber, what: Callable[[], str], deadline: float | None) -> None:
-        fiber.waiting, fiber.deadline = what, deadline
+        fiber.waiting = what
         self._parked[fiber] = None
+        if deadline is not None:
+            self._timed[fiber] = deadline
         try:
             self._home.switch()
         finally:
             # Also when the fiber is ended here: the collector does not see into a dict of fibers that were waiting.
             del self._parked[fiber]
-            fiber.waiting, fiber.deadline = None, None
+            self._timed.pop(fiber, None)
+            fiber.waiting = None
 
     def _sleep(self) -> None:
         """Nobody can run: wait for news, or for the first deadline."""
-        deadlines = [fiber.deadline for fiber in self._parked if fiber.deadline is not None]
-        until = min(deadlines, default=None)
+        until = min(self._timed.values(), default=None)
         self._poll(IDLE_AFTER_S if until is None else min(IDLE_AFTER_S, max(0.0, until - self._clock())))
-        now = self._clock()
-        for fiber in list(self._parked) if until is not None and until <= now else ():
-            if fiber.deadline is not None and fiber.deadline <= now:
-                self.wake(fiber)
         if until is None and not self.busy and self.on_idle is not None:
             self.on_idle()
 
@@ -181,13 +179,15 @@ class Hub:
         elif timeout_s:
             self._stuck()
             time.sleep(timeout_s)
-        self._polled = self._clock()
+        self._polled = now = self._clock()
+        for fiber in [late for late, deadline in self._timed.items() if deadline <= now]:
+            self.wake(fiber)
         if self.on_poll is not None:
             self.on_poll()
 
     def _stuck(self) -> None:
         """Without anything outside, fibers that all wait without a deadline wait for ever."""
-        if self._parked and all(fiber.deadline is None for fiber in self._parked):
+        if self._parked and not self._timed:
             raise RuntimeError("deadlock: " + "; ".join(f"{who} waits for {what}" for who, what in self.waits()))
 
     def _wait_alone(self, condition: Condition, deadline: float | None) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 from flame.channel.channel import Channel
 from flame.errors import PeerLost, RunError
 from flame.weights import adapters
-from flame.weights.layout import Allocate, Weights
+from flame.weights.layout import Weights
 from flame.wire.message import Order, Update
 
 
@@ -15,12 +15,10 @@ class Following:
     """The half of a role that has somebody above it.
 
     Args:
-        allocate: memory for weights that go to peers.
         patience_s: how long to wait for somebody to join above.
     """
 
-    def __init__(self, allocate: Allocate, patience_s: float) -> None:
-        self._allocate = allocate
+    def __init__(self, patience_s: float) -> None:
         self._patience_s = patience_s
         self._leader: str | None = None
         self.order: Order | None = None

@@ -163,10 +163,9 @@ class MiddleAggregator(Role):
     def internal_init(self) -> None:
         """Join the channels and make what the config asks for."""
         super().internal_init()
-        allocate = self._surroundings.memory.allocate
         self.optimizer = optimizer_of(self.config)
         self._leading = Leading(self.optimizer, self._surroundings.memory)
-        self._following = Following(allocate, patience_of(self.config))
+        self._following = Following(patience_of(self.config))
         self.dataset_size = 0
         self.fetch_success = False
         self.trainer_no_show = False

@@ -47,8 +47,7 @@ class Trainer(Role):
     def internal_init(self) -> None:
         """Join the channels and make what the config asks for."""
         super().internal_init()
-        allocate = self._surroundings.memory.allocate
-        self._following = Following(allocate, patience_of(self.config))
+        self._following = Following(patience_of(self.config))
         self._held = Held()
         self._received: Any = None
         self.registry_client = registry_of(self.config)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import gc
 import os
@@ -12,7 +11,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -59,6 +58,7 @@ class _Child:
     pid: int
     inbox: Inbox
     done: Done | None = None
+    reaped: bool = False
     idle: Idle | None = None
     waits: list[tuple[str, str]] = field(default_factory=list)
 
@@ -130,12 +130,17 @@ class Launch:
         gc.collect()
         gc.freeze()
         parent = os.getpid()
-        for number in range(count):
-            pid = os.fork()
-            if not pid:
-                _be_a_host(lambda n=number: self._host(n, directory, between, reports), parent)  # type: ignore[misc]
-            self._children[number] = _Child(number, pid, Inbox(reports[number][0]))
-        gc.unfreeze()
+        # An interrupt waits until every child is known, and until the child itself has decided what one means to it.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        try:
+            for number in range(count):
+                pid = os.fork()
+                if not pid:
+                    _be_a_host(lambda n=number: self._host(n, directory, between, reports), parent, blocked)  # type: ignore[misc]
+                self._children[number] = _Child(number, pid, Inbox(reports[number][0]))
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+            gc.unfreeze()
         for left, right in between.values():
             left.close()
             right.close()
@@ -230,6 +235,7 @@ class Launch:
 
     def _obituary(self, child: _Child) -> str:
         _, status = os.waitpid(child.pid, 0)
+        child.reaped = True
         code = os.waitstatus_to_exitcode(status)
         how = (
             f"was killed by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"ended with status {code}"
@@ -241,13 +247,13 @@ class Launch:
 
     def _end_all(self) -> None:
         for child in self._children.values():
-            if child.done is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(child.pid, signal.SIGKILL)
+            if child.done is None and not child.reaped:
+                os.kill(child.pid, signal.SIGKILL)
         for child in self._children.values():
             child.inbox.sock.close()
-            with contextlib.suppress(ChildProcessError):
+            if not child.reaped:
                 os.waitpid(child.pid, 0)
+                child.reaped = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,13 +285,14 @@ def _lead(crew: Crew) -> str:
     return crew.configs[0].task_id
 
 
-def _be_a_host(work: Callable[[], None], parent: int) -> None:
-    """Do the work in this forked process and end it; never returns."""
+def _be_a_host(work: Callable[[], None], parent: int, mask: Iterable[int]) -> None:
+    """Do the work in this forked process, with these signals blocked, and end it; never returns."""
     code = 1
     try:
         _die_with(parent)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         work()
         code = 0
     except BaseException:  # the outermost frame of a process: print and end, never go back into the caller

@@ -33,6 +33,10 @@ class Settings:
     rounds: int
 
 
+STALE = ("run.json", "model.safetensors", "report.html", "metrics.csv", "metrics.json", "timeline.json")
+"""What a run writes at its end: an earlier run's must not be taken for this one's while it goes on, or if it fails."""
+
+
 @dataclass(slots=True)
 class Record:
     """Gathers what hosts report, and writes it.
@@ -82,8 +86,10 @@ class Record:
         _write_json(self.out / "tag.json", self.tag.to_dict())
         with _replacing(self.out / "configs.jsonl") as file:
             file.writelines(_config_lines(self.crew.configs))
-        for stale in ("model.safetensors", "report.html"):
+        for stale in STALE:
             (self.out / stale).unlink(missing_ok=True)
+        for model in self.out.glob("models/*.safetensors"):
+            model.unlink()
 
     def finish(self, seconds: float, error: Exception | None) -> None:
         """Write what came out."""
