@@ -40,7 +40,8 @@ class TagError(FlameError, ValueError):
         self.findings = tuple(findings)
         self.source = source
         head = f"{source}: " if source else ""
-        super().__init__(f"{head}{len(self.findings)} problem(s)\n" + "\n".join(f"  {f}" for f in self.findings))
+        problems = "1 problem" if len(self.findings) == 1 else f"{len(self.findings)} problems"
+        super().__init__(f"{head}{problems}\n" + "\n".join(f"  {f}" for f in self.findings))
 
 
 class ConfigError(FlameError, ValueError):

@@ -137,7 +137,7 @@ def test_the_name_that_is_set_last_counts(tmp_path: Path) -> None:
         ("optimiser.sort", "name, backend, maxRunTime, priority, seed, hyperparameters, selector, optimizer"),
         (
             "hyperparameters.ronds",
-            "hyperparameters.rounds, hyperparameters.epochs, hyperparameters.batch_size",
+            "hyperparameters.rounds, hyperparameters.epochs, hyperparameters.batchSize",
         ),
         ("hyperparameters.ronds", "hyperparameters.temperature"),
         ("optimizer.eta", "there are: optimizer.sort, optimizer.kwargs)"),

@@ -40,7 +40,7 @@ def flame(capsys: pytest.CaptureFixture[str], command: str) -> tuple[int, str, s
 def test_check(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, out, err = flame(capsys, "check good.json star.json")
     assert (status, err) == (0, "")
-    assert out.splitlines() == ["good.json: sound: 3 roles, 2 channels", "star.json: sound: 2 roles, 1 channels"]
+    assert out.splitlines() == ["good.json: sound: 3 roles, 2 channels", "star.json: sound: 2 roles, 1 channel"]
     status, out, err = flame(capsys, "check good.json bad.json")
     assert status == 2 and out.startswith("good.json: sound")
     assert "bad.json: 1 problem" in err and "rolse: is not a key of a TAG (did you mean 'roles'?)" in err

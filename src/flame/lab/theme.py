@@ -34,6 +34,7 @@ LETTER, BOLD = 6.7, 8.3
 # What XML cannot hold, and the marks that turn the direction of the text around them.
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|[\u202a-\u202e\u2066-\u2069]")
 
+_ELLIPSES = re.compile("…+")
 _WORD_END, _WORD_START = re.compile(r"[\w.]+$"), re.compile(r"^[\w.]+")
 
 
@@ -58,7 +59,7 @@ def distinct(texts: Sequence[str], width: int) -> list[str]:
     """
     if all(len(text) <= width for text in texts):
         return list(texts)
-    short = [shorten(text, width) for text in _bare(texts)]
+    short = [_ELLIPSES.sub("…", shorten(text, width)) for text in _bare(texts)]
     if len(set(short)) == len(set(texts)):
         return short
     number_of = {text: at for at, text in enumerate(dict.fromkeys(texts), start=1)}

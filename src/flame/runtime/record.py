@@ -72,9 +72,11 @@ class Record:
     @property
     def nbytes(self) -> int:
         """Bytes that workers have sent so far, as far as hosts have said."""
-        return sum(
-            (self.done.get(host) or self.progress[host]).nbytes for host in self.done.keys() | self.progress.keys()
-        )
+        return sum(report.nbytes for report in self._latest())
+
+    def _latest(self) -> list[Done | Progress]:
+        """The last that each host has said of its traffic."""
+        return [self.done.get(host) or self.progress[host] for host in self.done.keys() | self.progress.keys()]
 
     def prepare(self) -> None:
         """Make the directory and write what is known before anything runs."""
@@ -117,9 +119,9 @@ class Record:
             "rounds_asked": self.settings.rounds,
             "workers": len(self.crew.configs),
             "roles": dict(roles),
-            "start_up_s": round(self._start_up(seconds), 3),
+            "start_up_s": self._start_up(),
             "bytes_sent": self.nbytes,
-            "messages": sum(report.messages for report in done),
+            "messages": sum(report.messages for report in self._latest()),
             "never_asked": sum(report.never_asked for report in done),
             "peak_bytes": {str(host): report.peak_bytes for host, report in sorted(self.done.items())},
             "pids": {str(host): pid for host, pid in self.pids.items()},
@@ -135,12 +137,12 @@ class Record:
             summary["error"] = {"worker": "", "role": "", "traceback": str(error)}
         return summary
 
-    def _start_up(self, seconds: float) -> float:
-        """From the beginning to the first order: when workers could begin to train."""
-        first = [
-            span[4] for report in self.done.values() for span in report.spans if span[2] in ("distribute", "train")
-        ]
-        return min(first, default=self.started + seconds) - self.started
+    def _start_up(self) -> float | None:
+        """Seconds from the beginning to the first order, when workers could begin to train; None if none is known."""
+        spans = (span for report in self.done.values() for span in report.spans)
+        first = [span[4] for span in spans if span[2] in ("distribute", "train")]
+        first += [closed.start for closed in self.rounds]
+        return round(min(first) - self.started, 3) if first else None
 
     def _write_metrics(self) -> None:
         records = []

@@ -58,7 +58,8 @@ class Difference:
         return {"changes": rows, "lines": lines}
 
     def __str__(self) -> str:
-        lines = f"{self.lines_changed} lines changed (-{self.lines_removed} +{self.lines_added})"
+        noun = "line" if self.lines_changed == 1 else "lines"
+        lines = f"{self.lines_changed} {noun} changed (-{self.lines_removed} +{self.lines_added})"
         return "\n".join([*map(str, self.changes), lines if self.changes else "no difference"])
 
 
