@@ -317,7 +317,7 @@ class Met:
         self.rendezvous = Rendezvous(self.backend, job, end)
 
     def announce(self) -> None:
-        self.rendezvous.announce(self.seats)
+        self.rendezvous.sit(self.seats)
 
     def sees(self, channel: str, group: str, role: str) -> list[str]:
         return list(self.backend.directory.members(channel, group, role).ends())

@@ -5,13 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from flame.backend.courier import Courier
+from flame.backend.reception import Reception
 
 PROGRAMS = Path(__file__).parent / "programs"
 PATIENCE_S = 20.0
@@ -63,11 +68,26 @@ def aggregator(**more: Any) -> dict[str, Any]:
     return config("aggregator", [channel("param-channel", PARAM)], {"param-channel": "default"}, **more)
 
 
+@contextmanager
+def rendezvous() -> Iterator[str]:
+    """A rendezvous on this machine; its address."""
+    failures: list[BaseException] = []
+    door = socket.create_server(("127.0.0.1", 0))
+    courier = Courier("rendezvous", failures.append)
+    Reception(courier, door)
+    courier.start()
+    yield f"127.0.0.1:{door.getsockname()[1]}"
+    courier.stop()
+    door.close()
+    assert not failures
+
+
 class Machine:
     """Starts programs one by one, in a folder of their own; ends what is left when it is closed."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, sort: str = "shm", broker: str = "") -> None:
+        self.folder, self.sort = folder, sort
+        self._own = {"backend": sort, "brokers": [{"host": broker or "localhost", "sort": sort}]}
         # The path of a unix socket has room for some 100 characters.
         self._doors = tempfile.TemporaryDirectory(prefix="flame-", dir="/tmp")
         self._processes: list[subprocess.Popen[str]] = []
@@ -75,7 +95,8 @@ class Machine:
     def start(self, program: str, content: Mapping[str, Any], name: str) -> subprocess.Popen[str]:
         """Start a program; its task id is derived from `name`."""
         path = self.folder / f"{len(self._processes)}-{name}.json"
-        path.write_text(json.dumps({**content, "taskid": task_id(name)}))
+        own = self._own if content["backend"] == "shm" else {}
+        path.write_text(json.dumps({**content, **own, "taskid": task_id(name)}))
         process = subprocess.Popen(
             [sys.executable, str(PROGRAMS / f"{program}.py"), str(path)],
             cwd=self.folder,

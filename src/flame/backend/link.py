@@ -25,6 +25,7 @@ import numpy as np
 from flame.backend.pool import SMALLEST, Bytes, Pool
 from flame.errors import DecodeError, EncodeError
 from flame.wire.codec import Payload
+from flame.wire.reader import as_bytes
 
 _LENGTHS = struct.Struct("<IQ")
 _READ = 1 << 18
@@ -86,8 +87,7 @@ class Link:
         inline: list[Bytes] = []
         fds: list[int] = []
         for buffer in payload.buffers:
-            flat = np.frombuffer(buffer, np.uint8) if not isinstance(buffer, np.ndarray) else buffer
-            flat = flat.reshape(-1).view(np.uint8)
+            flat = as_bytes(buffer)
             if flat.nbytes < SMALLEST:
                 head.parts.append(flat.nbytes)
                 inline.append(flat)

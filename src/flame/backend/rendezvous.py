@@ -13,8 +13,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from flame.backend.directory import Seat
+from flame.backend.coding import Coding
+from flame.backend.directory import Directory, Seat
 from flame.backend.link import HELLO, Head
+from flame.backend.pool import Pool
 from flame.backend.shm import SharedMemory, seats_from_plain, seats_to_plain
 from flame.errors import ChannelError
 
@@ -49,7 +51,7 @@ class Rendezvous:
         backend.on_hello = self._hello
         backend.listen(self._door, self._accept)
 
-    def announce(self, seats: Sequence[Seat]) -> None:
+    def sit(self, seats: Sequence[Seat]) -> None:
         """Take seats, and tell everybody who is there."""
         self._seats += seats
         self._backend.directory.seat(seats, 0)
@@ -124,3 +126,30 @@ class Rendezvous:
         # Two processes that start together connect to each other twice; each keeps writing where it began to.
         seats = [s for s in seats_from_plain(head.targets) if self._backend.directory.host_of(s.end) in (None, host)]
         self._backend.directory.seat(seats, host)
+
+
+class Together(SharedMemory):
+    """Shared memory for a program that was started by itself, and finds the others of its job by the rendezvous.
+
+    Args:
+        coding: between messages and bytes.
+        pool: the segments.
+        job_id: the job.
+        end: the program's worker.
+
+    Raises:
+        ChannelError: the folder in which they meet cannot be used, or that worker runs already.
+    """
+
+    def __init__(self, coding: Coding, pool: Pool, job_id: str, end: str) -> None:
+        super().__init__(Directory(), coding, pool)
+        self._rendezvous = Rendezvous(self, job_id, end)
+
+    def sit(self, seats: Sequence[Seat], wants: Sequence[tuple[str, str, str]]) -> None:
+        """Take seats; on one machine everybody meets everybody."""
+        self._rendezvous.sit(seats)
+
+    def close(self) -> None:
+        """Leave: nobody new comes in, and what was sent is delivered."""
+        self._rendezvous.close()
+        super().close()

@@ -9,9 +9,9 @@ from __future__ import annotations
 import selectors
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from flame.backend import Sink
+from flame.backend.coding import Coding
 from flame.backend.directory import Directory, Seat
 from flame.backend.inproc import InProc
 from flame.backend.link import HELLO, LEAVE, MESSAGE, End, Frame, Head, Link
@@ -21,15 +21,6 @@ from flame.wire.codec import Payload
 
 MOST_PENDING = 64 << 20
 """Bytes that may wait for one peer before a sender waits for it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Coding:
-    """How messages become bytes: given from outside, because a backend does not know what a message is."""
-
-    to_payload: Callable[[object], Payload]
-    from_payload: Callable[[Payload], object]
-    size_of: Callable[[object], int]
 
 
 class SharedMemory:
@@ -77,6 +68,10 @@ class SharedMemory:
     def listen(self, sock: socket.socket, accept: Callable[[], None]) -> None:
         """Call `accept()` whenever somebody knocks at a listening socket."""
         self._poller.register(sock, selectors.EVENT_READ, accept)
+
+    def fileno(self) -> int:
+        """Readable when there is something to do."""
+        return self._poller.fileno()
 
     def attach(self, end: str, sink: Sink) -> None:
         """Deliver what is sent to `end`, from here or elsewhere, to that sink."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flame.backend.shm import Coding
+from flame.backend.coding import Coding
 from flame.wire.codec import Payload
 from flame.wire.keys import MessageType
 from flame.wire.message import Order, Update, Value, read
@@ -52,4 +52,9 @@ def _size_of(message: object) -> int:
     return 0 if message.weights is None else message.weights.nbytes
 
 
-CODING = Coding(_to_payload, _from_payload, _size_of)
+def _may_wait(message: object) -> bool:
+    """An update is folded piece by piece, long after it came: it may stay where it was made."""
+    return isinstance(message, Update)
+
+
+CODING = Coding(_to_payload, _from_payload, _size_of, _may_wait)

@@ -28,8 +28,7 @@ class ChannelManager:
         self._channels: dict[str, Channel] = {}
         self._early = self.surroundings.early
         self._closed = False
-        self.surroundings.backend.attach(config.task_id, self)
-        if self.surroundings.join is not None:
+        if self.surroundings.sit is not None:
             atexit.register(self.cleanup)
 
     def join(self, name: str) -> bool:
@@ -44,10 +43,12 @@ class ChannelManager:
         me, other = self._sides(spec.pair)
         group = spec.group_by.groupable_value(self._config.group_association.get(name))
         seat = Seat(name, group, me, self._config.task_id)
-        if self.surroundings.join is not None:
-            self.surroundings.join([seat])
         around_me = self.surroundings
-        wiring = Wiring(around_me.backend, around_me.hub, around_me.readable)
+        backend = around_me.backend_of(spec)
+        backend.attach(self._config.task_id, self)
+        if around_me.sit is not None:
+            around_me.sit(backend, seat, other)
+        wiring = Wiring(backend, around_me.hub, around_me.readable)
         channel = Channel(seat, other, wiring, self._selector(name), self._config.job.job_id)
         self._channels[name] = channel
         channel.watch(self._wake)

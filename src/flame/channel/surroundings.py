@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from flame.backend import Backend
-from flame.backend.directory import Directory, Seat
+from flame.backend.directory import Seat
 from flame.backend.pool import Pool
-from flame.backend.rendezvous import Rendezvous
-from flame.backend.shm import SharedMemory
-from flame.channel.coding import CODING
+from flame.channel.transports import Transports
 from flame.common.fiber import Fiber, Hub, surroundings
 from flame.config import Config
-from flame.errors import ConfigError
+from flame.tag import Channel as Spec
 
 
 class Events(Protocol):
@@ -38,25 +35,25 @@ class Surroundings:
     """A worker's host, as far as the worker needs to know it.
 
     Attributes:
-        backend: carries its messages.
+        backend_of: what carries a channel's messages.
+        sit: takes a seat on a backend, to meet that role; None in a host, where everybody is seated beforehand.
         hub: lets it wait.
         memory: for messages; shared with other hosts where that saves a copy.
         readable: a worker's name for people, from its task id.
         seed: the run's seed; None where nobody asked for one.
         events: where it reports.
-        join: takes its seats; None in a host, where everybody is seated before anybody runs.
         early: messages that came before the worker was there: (channel, source, message).
         fiber: the worker's fiber; None for a program that runs alone.
         close: ends what was made for a program that runs alone.
     """
 
-    backend: Backend
+    backend_of: Callable[[Spec], Any]
+    sit: Callable[[Any, Seat, str], None] | None
     hub: Hub
     memory: Pool
     readable: Callable[[str], str]
     seed: int | None
     events: Events | None
-    join: Callable[[list[Seat]], None] | None
     early: list[tuple[str, str, object]]
     fiber: Fiber | None
     close: Callable[[], None]
@@ -66,40 +63,24 @@ def around(config: Config) -> Surroundings:
     """What is around the caller: its host's, or, for a program that runs alone, what its config asks for.
 
     Raises:
-        ConfigError: the config's backend cannot join separate programs.
+        ConfigError: a backend that the config names cannot join separate programs.
     """
     found = surroundings()
     return found if isinstance(found, Surroundings) else _alone(config)
 
 
 def _alone(config: Config) -> Surroundings:
-    sorts = {channel.backend or config.backend for channel in config.channels.values()}
-    for sort in sorts:
-        if str(sort) != "shm":
-            raise ConfigError(
-                "backend",
-                f"{sort!s} cannot join programs that are started one by one; shm can, on one machine",
-                'set "backend": "shm", or run the whole job with `flame run DIR`',
-            )
     pool = Pool()
-    directory = Directory()
-    backend = SharedMemory(directory, CODING, pool)
-    hub = Hub(backend)
-    rendezvous = Rendezvous(backend, config.job.job_id, config.task_id)
-
-    def close() -> None:
-        rendezvous.close()
-        backend.close()
-
+    transports = Transports(config, pool)
     return Surroundings(
-        backend=backend,
-        hub=hub,
+        backend_of=transports.of,
+        sit=lambda backend, seat, other: backend.sit([seat], [(seat.channel, seat.group, other)]),
+        hub=Hub(transports),
         memory=pool,
         readable=lambda end: end[:12],
         seed=config.seed,
         events=None,
-        join=rendezvous.announce,
         early=[],
         fiber=None,
-        close=close,
+        close=transports.close,
     )

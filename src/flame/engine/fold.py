@@ -96,7 +96,26 @@ class WeightedMean:
         self._layout: Layout | None = None
         self._rows: _Rows | None = None
         self._held: list[_Held] = []
+        self._here = 0
         self._sums: list[Floats] | None = None
+
+    def settle(self) -> None:
+        """Read everything that is held, once and for all, into a sum of twice the model's size in float32.
+
+        Raises:
+            PeerLost: an update lay with a peer that has gone; nothing has changed.
+        """
+        if self._held and self._layout is not None:
+            self._sum_window(self._layout)
+
+    def drop(self, update: Weights) -> None:
+        """An update that is held does not count after all."""
+        (gone,) = [held for held in self._held if held.update is update]
+        self._held.remove(gone)
+        self._here -= gone.here
+        self.folded -= 1
+        self.samples -= gone.samples
+        self.total -= gone.weight
 
     @property
     def held(self) -> int:
@@ -105,6 +124,9 @@ class WeightedMean:
 
     def add(self, update: Weights | None, samples: float, reader: Reader | None = None) -> None:
         """Fold one update.
+
+        One that lies elsewhere, or that has a reader, takes no memory here: it is kept until the end, however many
+        there are.
 
         Args:
             update: the weights, or None for an update that carries none.
@@ -126,8 +148,9 @@ class WeightedMean:
         if self._rows is not None:
             self._rows.put(update.segments, weight)
         else:
-            self._held.append(_Held(update, weight, reader))
-            if len(self._held) == self._window:
+            self._held.append(_Held(update, weight, samples, reader))
+            self._here += self._held[-1].here
+            if self._here == self._window:
                 self._sum_window(update.layout)
         self.folded += 1
         self.samples += samples
@@ -225,6 +248,7 @@ class WeightedMean:
         self._sweep(layout, work)
         self._sums = sums
         self._held.clear()
+        self._here = 0
 
     def _sum_of(self, number: int, where: slice, desk: Desk) -> Floats:
         """The sum of what has been folded, at `desk.one`."""
@@ -254,6 +278,8 @@ class WeightedMean:
             for start in range(0, segment.size, BLOCK)
         ]
         threads = max(1, min(self._threads, layout.size // WORTH_A_THREAD))
+        if any(held.update.source is not None for held in self._held):
+            threads = 1  # what lies elsewhere comes in one order
         share = -(-len(blocks) // threads) or 1
 
         def run(first: int) -> None:
@@ -273,22 +299,24 @@ class WeightedMean:
 class _Held:
     """An update of a large model that is yet to be summed."""
 
-    __slots__ = ("_reader", "_update", "_weight")
+    __slots__ = ("_reader", "here", "samples", "update", "weight")
 
-    def __init__(self, update: Weights, weight: float, reader: Reader | None) -> None:
-        self._update, self._weight, self._reader = update, weight, reader
+    def __init__(self, update: Weights, weight: float, samples: float, reader: Reader | None) -> None:
+        self.update, self.weight, self.samples = update, weight, samples
+        self._reader = reader or (update.source.read if update.source is not None else None)
+        self.here = self._reader is None
 
     def scaled(self, number: int, where: slice, out: Floats, raw: NDArray[np.uint8]) -> None:
         """Write a block of the update, times its weight, into `out`; `raw` is free to read it into."""
         if self._reader is None:
-            np.copyto(out, self._update.segments[number][where])
+            np.copyto(out, self.update.segments[number][where])
         else:
-            segment = self._update.layout.segments[number]
+            segment = self.update.layout.segments[number]
             narrow = raw[: len(out) * segment.dtype.itemsize].view(segment.dtype)
             self._reader(segment.start + where.start * segment.dtype.itemsize, narrow)
             np.copyto(out, narrow)
-        if self._weight != 1.0:
-            np.multiply(out, self._weight, out=out)
+        if self.weight != 1.0:
+            np.multiply(out, self.weight, out=out)
 
 
 class _Rows:
@@ -302,15 +330,15 @@ class _Rows:
         self._matrix[0] = -0.0
         self._columns = [slice(start, stop) for start, stop in pairwise(bounds)]
         self._cells = [[row[columns] for columns in self._columns] for row in self._matrix[1:]]
-        self._weights: list[float] = []
+        self.weights: list[float] = []
 
     def put(self, segments: tuple[NDArray[Any], ...], weight: float) -> None:
         """Copy one update."""
         # Done for every update: an index and an assignment take half the time of a strict zip and copyto.
-        for number, cell in enumerate(self._cells[len(self._weights)]):
+        for number, cell in enumerate(self._cells[len(self.weights)]):
             cell[...] = segments[number]
-        self._weights.append(weight)
-        if len(self._weights) == len(self._cells):
+        self.weights.append(weight)
+        if len(self.weights) == len(self._cells):
             self._sum()
 
     def sums(self) -> list[Floats]:
@@ -320,11 +348,11 @@ class _Rows:
 
     def _sum(self) -> None:
         """Sum the rows in order. From -0.0, because that plus x is x, even where x is -0.0."""
-        rows = self._matrix[: 1 + len(self._weights)]
+        rows = self._matrix[: 1 + len(self.weights)]
         with np.errstate(over="ignore", invalid="ignore"):
-            np.multiply(rows[1:], np.array(self._weights)[:, None], out=rows[1:])
+            np.multiply(rows[1:], np.array(self.weights)[:, None], out=rows[1:])
             rows[0] = np.add.reduce(rows, axis=0, initial=-0.0)
-        self._weights.clear()
+        self.weights.clear()
 
 
 def _parts(spans: Iterable[tuple[int, slice]], number: int, where: slice) -> Iterator[slice]:

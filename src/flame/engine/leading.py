@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from typing import TypeVar
 
 from flame.backend.pool import Pool
 from flame.channel.channel import Channel
 from flame.engine.fold import SMALL, WeightedMean
 from flame.engine.round import Round, Verdict
-from flame.errors import RunError
+from flame.errors import PeerLost, RunError
 from flame.optimizer import Optimizer
 from flame.weights.adapters import Adapter
 from flame.weights.layout import Weights
 from flame.wire.message import Order, Update
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +35,7 @@ class Leading:
         self._round = Round(0)
         self._fold = WeightedMean()
         self._base: Weights | None = None
+        self._away: dict[str, tuple[Weights, int]] = {}
 
     @property
     def round(self) -> Round:
@@ -73,25 +78,49 @@ class Leading:
         Raises:
             WeightsError: the model is no longer what was sent out.
         """
-        fold, base = self._let_go()
+        step, base = self._optimizer.step, self._base
+        if self._away and not step.repeatable:
+            self._read(lambda fold: fold.settle())
         if not self._round.folded or base is None:
+            self._let_go()
             return
-        step, target = self._optimizer.step, adapter.target()
-        if target is not None:
-            fold.finish_into(target, base, step, averaged=adapter.averaged)
+        target = adapter.target()
+        if target is None:
+            weights = self._read(lambda fold: fold.finish(base, step, self._memory.allocate, averaged=adapter.averaged))
+            adapter.load(weights)
         else:
-            adapter.load(fold.finish(base, step, self._memory.allocate, averaged=adapter.averaged))
+            self._read(lambda fold: fold.finish_into(target, base, step, averaged=adapter.averaged))
+            if not self._round.folded:
+                adapter.load(base)  # the last update went while it was read, and half of it was in the model
+        self._let_go()
 
     def mean(self) -> Weights | None:
         """The mean of the updates by samples, for whoever is above; None if nothing was folded."""
-        fold, _ = self._let_go()
-        return fold.mean(self._memory.allocate) if self._round.folded else None
+        if self._away:
+            self._read(lambda fold: fold.settle())
+        mean = self._fold.mean(self._memory.allocate) if self._round.folded else None
+        self._let_go()
+        return mean
 
-    def _let_go(self) -> tuple[WeightedMean, Weights | None]:
-        """What the round has gathered; its memory is free for others as soon as the caller is done with it."""
-        gathered = self._fold, self._base
+    def _read(self, work: Callable[[WeightedMean], T]) -> T:
+        """Work on what was gathered; updates whose peers go while they are read are left out, and it begins again."""
+        while True:
+            try:
+                return work(self._fold)
+            except PeerLost as lost:
+                update = self._away.pop(lost.end)
+                logger.warning("%s has gone, and its update in round %s with it", lost.end, self._round.number)
+                self._fold.drop(update[0])
+                self._round.retract(update[1])
+            finally:
+                for weights, _ in self._away.values():
+                    if weights.source is not None:
+                        weights.source.rewind()
+
+    def _let_go(self) -> None:
+        """The memory of what was gathered is free for others."""
         self._fold, self._base = WeightedMean(), None
-        return gathered
+        self._away.clear()
 
     def _offer(self, end: str, update: Update) -> None:
         weights = update.weights
@@ -99,6 +128,9 @@ class Leading:
         verdict = self._round.offer(end, update.round, update.samples, empty=empty)
         if verdict is Verdict.FOLDED:
             assert update.weights is not None  # FOLDED says so
-            self._fold.add(update.weights, update.samples, self._memory.reader(update.weights.data))
+            here = update.weights.source is None
+            if not here:
+                self._away[end] = update.weights, update.samples
+            self._fold.add(update.weights, update.samples, self._memory.reader(update.weights.data) if here else None)
         elif verdict in (Verdict.STALE, Verdict.UNASKED):
             logger.info("an update of %s for round %s is passed over: %s", end, update.round, verdict.value)

@@ -83,6 +83,11 @@ class Round:
         self.samples += samples
         return Verdict.FOLDED
 
+    def retract(self, samples: int) -> None:
+        """An answer that was folded does not count after all."""
+        self.folded -= 1
+        self.samples -= samples
+
     def lost(self, end: str) -> None:
         """A peer has gone: its answer is not waited for any longer."""
         if self._asked.get(end) is False:

@@ -24,6 +24,10 @@ class Step(Protocol):
     mean.
     """
 
+    @property
+    def repeatable(self) -> bool:
+        """Whether blocks may be asked for again after `open`, because a round's updates had to be read again."""
+
     def open(self, layout: Layout) -> None:
         """A round's blocks will come from models of this layout; state is allocated on first use."""
 

@@ -55,6 +55,8 @@ def yogi(v: Floats, square: Floats, beta_2: float) -> None:
 class Adaptive:
     """The server half: x, m and v for every floating-point element, made in the first round."""
 
+    repeatable = False
+
     def __init__(self, moment: Moment, *, beta_1: float, beta_2: float, eta: float, tau: float) -> None:
         self._moment = moment
         self._beta_1, self._beta_2, self._eta, self._tau = beta_1, beta_2, eta, tau

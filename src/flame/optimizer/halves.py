@@ -17,6 +17,8 @@ Floats = NDArray[np.float64]
 class Plain:
     """The server half of plain averaging: the next model is the last one plus the mean update."""
 
+    repeatable = True
+
     def open(self, layout: Layout) -> None:
         """Needs nothing."""
 

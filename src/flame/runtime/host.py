@@ -174,13 +174,13 @@ class _Worker:
         fiber = host.hub.spawn(self._live, self.name, urgent=self.urgent)
         fiber.owner = self
         fiber.surroundings = Surroundings(
-            backend=host.backend,
+            backend_of=lambda _: host.backend,
+            sit=None,
             hub=host.hub,
             memory=host.pool,
             readable=host.plan.names.__getitem__,
             seed=host.plan.seed,
             events=self,
-            join=None,
             early=self.early,
             fiber=fiber,
             close=_nothing,

@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -170,6 +170,23 @@ class Layout:
         return "" if self == other else "the tensors are the same, in another order"
 
 
+class Source(Protocol):
+    """A buffer that lies elsewhere."""
+
+    @property
+    def nbytes(self) -> int:
+        """How large it is."""
+
+    def load(self) -> NDArray[np.uint8]:
+        """All of it."""
+
+    def read(self, start: int, out: NDArray[Any]) -> None:
+        """Fill an array with the bytes from `start` on; meant to be called with ascending starts."""
+
+    def rewind(self) -> None:
+        """It will be read from the start again, or not at all."""
+
+
 class Weights:
     """The values of a model, a delta or any other set of tensors, in one flat buffer.
 
@@ -177,16 +194,30 @@ class Weights:
 
     Attributes:
         layout: which tensors the buffer holds.
-        data: the buffer, uint8 of shape (layout.nbytes,).
+        source: where the buffer lies if it is elsewhere; it is brought here when it is first looked at.
     """
 
-    __slots__ = ("_segments", "data", "layout")
+    __slots__ = ("_data", "_segments", "layout", "source")
 
-    def __init__(self, layout: Layout, data: NDArray[np.uint8]) -> None:
-        if data.ndim != 1 or data.dtype != BYTE or data.size != layout.nbytes or not data.flags.c_contiguous:
+    def __init__(self, layout: Layout, data: NDArray[np.uint8] | None, source: Source | None = None) -> None:
+        """Look at a buffer.
+
+        Args:
+            layout: which tensors it holds.
+            data: the buffer, uint8 of shape (layout.nbytes,); None if it lies at `source`.
+            source: where it lies otherwise.
+
+        Raises:
+            WeightsError: the buffer is not of the layout's size.
+        """
+        if data is None:
+            if source is None or source.nbytes != layout.nbytes:
+                raise WeightsError(f"{layout.nbytes} bytes are needed, not {source.nbytes if source else 'none'}")
+        elif data.ndim != 1 or data.dtype != BYTE or data.size != layout.nbytes or not data.flags.c_contiguous:
             raise WeightsError(f"{layout.nbytes} contiguous bytes are needed, not {data.dtype.name}{list(data.shape)}")
         self.layout = layout
-        self.data = data
+        self.source = source
+        self._data = data
         self._segments: tuple[NDArray[Any], ...] | None = None
 
     @classmethod
@@ -211,6 +242,14 @@ class Weights:
         for name, view in weights.arrays().items():
             np.copyto(view, arrays[name])
         return weights
+
+    @property
+    def data(self) -> NDArray[np.uint8]:
+        """The buffer, uint8 of shape (layout.nbytes,). Raises PeerLost if it lay with a peer that has gone."""
+        if self._data is None:
+            assert self.source is not None  # one of the two is there
+            self._data = self.source.load()
+        return self._data
 
     @property
     def nbytes(self) -> int:

@@ -45,7 +45,7 @@ class Payload(NamedTuple):
     @property
     def nbytes(self) -> int:
         """Bytes in all."""
-        return len(self.header) + sum(map(len, self.buffers))
+        return len(self.header) + sum(_size(buffer) for buffer in self.buffers)
 
 
 def encode(value: object, *, keys: Keys | None = None) -> Payload:
@@ -102,6 +102,10 @@ def decode(
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DecodeError(f"header: {error}") from error
     return Reader(atoms, view[end:], buffers, keys, copy).whole()
+
+
+def _size(buffer: Buffer) -> int:
+    return len(buffer) if isinstance(buffer, bytes | bytearray) else buffer.nbytes
 
 
 def _pack(fields: Mapping[str, object], keys: Keys | None, *, bare: bool) -> Payload:

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from flame.weights.layout import Source
 from flame.wire.arrays import Bytes
 
 VERSION = 1
@@ -17,8 +18,8 @@ MAX_HEADER = 64 << 20
 INLINE = 1024
 """Bytes from which an array or a `bytes` travels beside the header instead of in it."""
 
-Buffer: TypeAlias = bytes | bytearray | memoryview | Bytes
-"""A run of bytes. Whoever holds one may read it and may not write into it."""
+Buffer: TypeAlias = bytes | bytearray | memoryview | Bytes | Source
+"""A run of bytes, here or elsewhere. Whoever holds one may read it and may not write into it."""
 
 Keys: TypeAlias = Callable[[int], object]
 """From a number to the enum member that stands for it; an `Enum` class is one."""

@@ -110,13 +110,15 @@ class Reader:
 
 
 def as_bytes(buffer: Buffer) -> Bytes:
-    """A buffer as flat bytes, not copied.
+    """A buffer as flat bytes, not copied unless it lies elsewhere.
 
     Raises:
         DecodeError: it is not contiguous.
     """
     if isinstance(buffer, np.ndarray) and buffer.dtype == np.uint8 and buffer.ndim == 1:
         return buffer
+    if not isinstance(buffer, bytes | bytearray | memoryview | np.ndarray):
+        return buffer.load()
     try:
         return np.frombuffer(buffer, np.uint8)
     except (BufferError, ValueError) as error:
@@ -231,9 +233,12 @@ def _big_tensor(reader: Reader, depth: int) -> Any:
 def _weights(reader: Reader, depth: int) -> Weights:
     plain = bytes(reader.take())
     layout = _known_layout(plain) if len(plain) <= _MOST_KNOWN else _layout(plain)
-    data = as_bytes(next(reader.buffers)).view()
-    data.flags.writeable = False
+    buffer = next(reader.buffers)
     try:
+        if not isinstance(buffer, bytes | bytearray | memoryview | np.ndarray):
+            return Weights(layout, None, buffer)
+        data = as_bytes(buffer).view()
+        data.flags.writeable = False
         return Weights(layout, data)
     except WeightsError as error:
         raise DecodeError(f"weights: {error}") from error

@@ -15,8 +15,7 @@ import torch
 from forgery import forge, refused, seal
 
 from flame.errors import DecodeError
-from flame.wire import codec
-from flame.wire.frames import Assembler, split
+from flame.wire import codec, speech
 from flame.wire.keys import MessageType
 from flame.wire.message import Value, read
 
@@ -42,7 +41,7 @@ def test_cve_2022_34668_and_cve_2026_5536_pickle_as_a_message(tmp_path, number):
     refused(b"\x01" + data)
     refused(seal(data))
     with pytest.raises(DecodeError):
-        Assembler().add("trainer", "param", data)
+        speech.head_from(data)
     assert not marker.exists()
 
 
@@ -66,20 +65,6 @@ def test_cve_2022_31605_yaml_tags_stay_text(tmp_path):
 def test_cve_2022_21822_allocation_by_announcement():
     """A peer announces a terabyte: nothing is set aside for it."""
     refused(forge("A", "f4", 1, 2**38), b"x" * 2000, match="2000 B were received")
-    frame = next(split(codec.encode(b"x" * 5000), 2000, 0))
-    announced = frame[:16] + struct.pack("<Q", 2**40) + frame[24:]
-    assembler = Assembler(max_message=1 << 20)
-    with pytest.raises(DecodeError, match="1099511627776 B is announced"):
-        assembler.add("stranger", "param", announced)
-    assert assembler.held == 0
-
-
-def test_cve_2022_21822_allocation_by_many_unfinished_messages():
-    assembler = Assembler(max_held=10_000)
-    with pytest.raises(DecodeError, match="unfinished messages hold"):
-        for stranger in range(100):
-            assembler.add(f"stranger {stranger}", "param", next(split(codec.encode(b"x" * 5000), 2000, 0)))
-    assert assembler.held <= 10_000
 
 
 @pytest.mark.parametrize(
@@ -125,17 +110,6 @@ def test_cve_2026_24204_and_pysec_2026_100_no_shape_reaches_beyond_its_bytes():
     secret = np.frombuffer(b"secret" * 1000, np.uint8)
     for dims in ([6000], [1001], [2**62], [10, 101]):
         refused(forge("A", "u1", len(dims), *dims), secret[:1000].tobytes(), match="1000 B were received")
-
-
-def test_cve_2026_24178_who_sent_a_frame_is_not_said_by_the_frame():
-    """A stranger cannot go on with, or end, a message of somebody else: the transport says who sends."""
-    first, *rest = split(codec.encode(b"x" * 5000), 2000, 7)
-    assembler = Assembler()
-    assembler.add("trainer", "param", first)
-    for frame in rest:
-        with pytest.raises(DecodeError, match="is missing"):
-            Assembler().add("stranger", "param", frame)
-    assert [assembler.add("trainer", "param", frame) is not None for frame in rest] == [False, True]
 
 
 def test_torch_load_is_never_called(tmp_path):

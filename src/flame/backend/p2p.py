@@ -1,0 +1,267 @@
+"""Direct connections between workers, on one machine or many; a rendezvous tells them where the others are.
+
+Whoever joins later calls those who are there. If that does not work, because only one of the two can be reached, the
+other one calls a moment later: a worker behind a firewall needs one way out and no way in.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import ssl
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flame.backend.courier import Courier
+from flame.backend.directory import Seat
+from flame.backend.node import Node, proof, rows
+from flame.backend.tcp import Connection, dial, join, split
+from flame.errors import ChannelError
+from flame.wire import speech
+from flame.wire.speech import Head, Hello, Meeting, Seating
+
+logger = logging.getLogger(__name__)
+
+RENDEZVOUS_PORT = 10104
+CALL_AGAIN_AFTER_S = 2.0
+"""How long a peer has to call, or to come back, before it is called."""
+SAY_SO_EVERY_S = 10.0
+"""How often it is said that the rendezvous does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """The two contexts of a process that calls and is called."""
+
+    client: ssl.SSLContext
+    server: ssl.SSLContext
+
+
+class PeerToPeer:
+    """Finds peers, and makes and takes calls. Everything but the constructor happens in the courier's thread.
+
+    Args:
+        node: what is said on the connections.
+        courier: whose thread this is.
+        rendezvous: its host, or host:port.
+        where: where to be reached, as host:port; "" for a free port, on the address that reaches the rendezvous.
+        tls: wrap every connection; None for none.
+
+    Raises:
+        ChannelError: `where` or `rendezvous` is no address, or nobody can listen there.
+    """
+
+    def __init__(self, node: Node, courier: Courier, rendezvous: str, where: str = "", tls: Tls | None = None) -> None:
+        self._node, self._courier, self._tls = node, courier, tls
+        self._rendezvous = _address(rendezvous or "localhost", RENDEZVOUS_PORT)
+        self._door: socket.socket | None = None
+        if where:
+            self._open(where)
+        self._known: dict[str, list[str]] = {}
+        self._meeting: Connection | None = None
+        self._met = False
+        self._told = self._complained = time.monotonic()
+        self._calling: set[str] = set()
+        node.on_lost = self._lost
+        courier.call(self._begin)
+
+    # -- calls that are made ---------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        self._meet()
+        self._courier.later(CALL_AGAIN_AFTER_S, self._look_around)
+
+    def _meet(self) -> None:
+        """Call the rendezvous, again and again."""
+        if self._meeting is not None:
+            return
+        link = dial(self._courier, self._rendezvous, self, self._tls.client if self._tls else None)
+        if link is None:
+            self._courier.later(CALL_AGAIN_AFTER_S, self._meet)
+        self._meeting = link
+
+    def announce(self, seats: Sequence[Seat], wants: Sequence[tuple[str, str, str]]) -> None:
+        """Tell the rendezvous of more seats."""
+        if self._met and self._meeting is not None:
+            told = speech.encode(Seating(rows(seats), list(wants)))
+            self._meeting.send(Head(speech.SEATS, header=told))
+
+    def _look_around(self) -> None:
+        """Call everybody who should be there and is not."""
+        for end in list(self._known):
+            self._call(end)
+        self._courier.later(CALL_AGAIN_AFTER_S, self._look_around)
+
+    def _call(self, end: str) -> None:
+        """Call a peer whose address is known, unless it is there or being called."""
+        peer = self._node.peers.get(end)
+        if (peer is not None and peer.links) or end in self._calling:
+            return
+        for address in self._known.get(end, ())[:4]:
+            link = dial(self._courier, address, self, self._tls.client if self._tls else None)
+            if link is not None:
+                link.peer = end
+                self._calling.add(end)
+                return
+
+    def _lost(self, end: str, certain: bool) -> None:
+        """The last connection to a peer that had not left has ended."""
+        peer = self._node.peers.get(end)
+        if peer is None:
+            return
+        if certain:
+            self._node.forget(peer, "its process has ended")
+            return
+        self._call(end)
+
+    # -- calls that are taken ----------------------------------------------------------------------------
+
+    def _open(self, where: str) -> None:
+        """Listen for calls."""
+        self._door = listen(where)
+        self._courier.call(self._courier.watch, self._door, 1, self._taken)
+
+    def _told_where(self, own: str) -> None:
+        """Know one's own address: that of the door, or, where it is open on every address, the one just used."""
+        assert self._door is not None  # it is open by now
+        host, port = self._door.getsockname()[:2]
+        self._node.addresses[:] = [join(own if host in ("0.0.0.0", "::") else host, port)]
+
+    def _taken(self, events: int) -> None:
+        assert self._door is not None  # it is what was watched
+        try:
+            sock, _ = self._door.accept()
+        except OSError:
+            return
+        Connection(self._courier, sock, self, tls=self._tls.server if self._tls else None, server=True)
+
+    # -- what connections say: flame.backend.tcp.Owner -----------------------------------------------------
+
+    def opened(self, link: Connection) -> None:
+        """The connection can be spoken on."""
+        if link is self._meeting:
+            if self._door is None:
+                self._open(join(link.own_address, 0))
+            self._told_where(link.own_address)
+            return  # the rendezvous speaks first
+        if isinstance(link.peer, str):
+            self._calling.discard(link.peer)
+            self._node.greet(link, link.peer)
+
+    def place_for(self, link: Connection, head: Head, nbytes: int) -> memoryview | None:
+        """Where a body belongs."""
+        return self._node.place_for(link, head, nbytes)
+
+    def heard(self, link: Connection, head: Head, body: bytes | None) -> None:
+        """A head has come, with its body."""
+        if link is not self._meeting:
+            self._node.heard(link, head, body)
+        elif head.kind == speech.HELLO:
+            self._introduced(link, speech.hello_from(head.header))
+        elif head.kind == speech.MEET:
+            self._told_of(speech.meeting_from(head.header))
+        elif head.kind == speech.REFUSED:
+            self._node.fail(f"refused by the rendezvous: {head.header.decode('utf-8', 'replace')[:200]}")
+
+    def progress(self, link: Connection) -> None:
+        """Bytes have come."""
+        self._told = time.monotonic() if link is self._meeting else self._told
+        self._node.progress(link)
+
+    def closed(self, link: Connection, error: Exception) -> None:
+        """A connection has ended."""
+        if link is self._meeting:
+            self._meeting, self._met = None, False
+            self._complain(error)
+            self._courier.later(CALL_AGAIN_AFTER_S, self._meet)
+            return
+        refused = isinstance(error, OSError) and error.errno == errno.ECONNREFUSED
+        if isinstance(link.peer, str):
+            self._calling.discard(link.peer)
+            peer = self._node.peers.get(link.peer)
+            if refused and peer is not None and peer.session.open and not peer.links:
+                self._node.forget(peer, "its process has ended")
+            return
+        self._node.dropped(link, certain=False)
+
+    def _complain(self, error: Exception) -> None:
+        now = time.monotonic()
+        if now - self._complained >= SAY_SO_EVERY_S:
+            self._complained = now
+            logger.warning("the rendezvous at %s does not answer (%s); it is called again", self._rendezvous, error)
+
+    # -- the rendezvous ------------------------------------------------------------------------------------
+
+    def _introduced(self, link: Connection, theirs: Hello) -> None:
+        me, mine = self._node.me, b"rendezvous"
+        hello = Hello(
+            speech.SPEECH,
+            me.job,
+            me.end,
+            mine,
+            theirs.mine,
+            0,
+            rows(self._node.seats),
+            self._node.wants,
+            self._node.addresses,
+            proof(me.token, me.job, me.end, mine, theirs.mine),
+        )
+        link.send(Head(speech.HELLO, header=speech.encode(hello)))
+        if not self._met:
+            self._met = True
+            self._courier.later(me.silence_s / 4, self._stay)
+
+    def _stay(self) -> None:
+        """Show the rendezvous that this process is alive, and see whether it is."""
+        if self._meeting is None or not self._met:
+            return
+        if time.monotonic() - self._told > self._node.me.silence_s:
+            self._meeting.close(ChannelError("nothing was heard of the rendezvous"))
+            return
+        self._meeting.send(Head(speech.BEAT))
+        self._courier.later(self._node.me.silence_s / 4, self._stay)
+
+    def _told_of(self, meeting: Meeting) -> None:
+        for end in meeting.gone:
+            self._known.pop(end, None)
+        for end, addresses in meeting.peers:
+            if end != self._node.me.end:
+                self._known[end] = addresses
+                if meeting.call:
+                    self._call(end)
+
+    def close(self) -> None:
+        """End every connection."""
+        if self._door is not None:
+            self._courier.forget(self._door)
+            self._door.close()
+        if self._meeting is not None:
+            self._meeting.close()
+        for peer in self._node.peers.values():
+            for link in peer.links:
+                link.close()
+
+
+def listen(address: str) -> socket.socket:
+    """A socket that listens at host:port.
+
+    Raises:
+        ChannelError: that is no address, or nobody can listen there.
+    """
+    try:
+        host, port = split(address)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        door = socket.create_server((host, port), family=family, backlog=1024)
+    except (OSError, ValueError) as error:
+        raise ChannelError(f"cannot listen at {address}: {error}") from error
+    door.setblocking(False)
+    return door
+
+
+def _address(text: str, port: int) -> str:
+    try:
+        return join(*split(text, port))
+    except ValueError as error:
+        raise ChannelError(f"{text!r} is no host:port: {error}") from error

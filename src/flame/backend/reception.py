@@ -1,0 +1,186 @@
+"""The rendezvous: who is in a job, in which groups, and where they can be reached. It carries nothing else.
+
+It keeps nothing on disk. When it is started again its workers call it again, and everything is as before; those who
+know each other do not need it meanwhile.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import socket
+import ssl
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from flame.backend.courier import Courier
+from flame.backend.node import proof
+from flame.backend.tcp import Connection
+from flame.errors import DecodeError
+from flame.wire import speech
+from flame.wire.speech import Head, Hello, Meeting
+
+AT_ONCE = 1000
+"""Of how many others one message tells."""
+
+
+@dataclass(slots=True, eq=False)
+class Guest:
+    """A process that has introduced itself."""
+
+    job: str
+    end: str
+    link: Connection
+    addresses: list[str]
+    seats: set[speech.Place] = field(default_factory=set)
+    wants: set[speech.Place] = field(default_factory=set)
+    last: float = 0.0
+
+
+class Reception:
+    """Tells the processes of every job of each other.
+
+    Args:
+        courier: whose thread this is.
+        door: a listening socket.
+        token: who does not know it is sent away; b"" lets everybody in.
+        tls: wrap every connection.
+        silence_s: how long a process may be silent before it counts as gone.
+    """
+
+    def __init__(
+        self,
+        courier: Courier,
+        door: socket.socket,
+        token: bytes = b"",
+        tls: ssl.SSLContext | None = None,
+        silence_s: float = 10.0,
+    ) -> None:
+        door.setblocking(False)
+        self._courier, self._door, self._token, self._tls = courier, door, token, tls
+        self._silence_s = silence_s
+        self._guests: dict[tuple[str, str], Guest] = {}
+        self._sitting: dict[tuple[str, speech.Place], dict[str, Guest]] = {}
+        self._wanting: dict[tuple[str, speech.Place], dict[str, Guest]] = {}
+        self._nonces: dict[Connection, bytes] = {}
+        courier.call(self._begin)
+
+    @property
+    def guests(self) -> int:
+        """How many processes are there."""
+        return len(self._guests)
+
+    def _begin(self) -> None:
+        self._courier.watch(self._door, 1, self._taken)
+        self._tick()
+
+    def _taken(self, events: int) -> None:
+        try:
+            sock, _ = self._door.accept()
+        except OSError:
+            return
+        link = Connection(self._courier, sock, self, tls=self._tls, server=True)
+        if self._tls is None:
+            self.opened(link)
+
+    def opened(self, link: Connection) -> None:
+        """Speak first: what the guest proves is about this number."""
+        nonce = self._nonces[link] = secrets.token_bytes(16)
+        hello = Hello(speech.SPEECH, "", "", nonce, b"", 0, [])
+        link.send(Head(speech.HELLO, header=speech.encode(hello)))
+
+    def place_for(self, link: Connection, head: Head, nbytes: int) -> memoryview | None:
+        """Nobody sends bodies here."""
+        raise DecodeError("a body at the rendezvous")
+
+    def heard(self, link: Connection, head: Head, body: bytes | None) -> None:
+        """A guest introduces itself, takes more seats, or shows that it is alive."""
+        guest = link.peer if isinstance(link.peer, Guest) else None
+        if head.kind == speech.HELLO:
+            self._introduced(link, speech.hello_from(head.header))
+        elif guest is not None and head.kind == speech.SEATS:
+            seating = speech.seating_from(head.header)
+            self._seated(guest, [row[:3] for row in seating.seats], seating.wants)
+        elif head.kind != speech.BEAT:
+            raise DecodeError(f"a frame of kind {head.kind} at the rendezvous")
+
+    def progress(self, link: Connection) -> None:
+        """Whoever sends bytes is alive."""
+        if isinstance(link.peer, Guest):
+            link.peer.last = time.monotonic()
+
+    def closed(self, link: Connection, error: Exception) -> None:
+        """A guest has gone, or calls again."""
+        self._nonces.pop(link, None)
+        if isinstance(link.peer, Guest):
+            self._leave(link.peer)
+
+    def _introduced(self, link: Connection, hello: Hello) -> None:
+        nonce = self._nonces.get(link, b"")
+        right = proof(self._token, hello.job, hello.end, hello.mine, nonce)
+        if self._token and not (hello.yours == nonce and hmac.compare_digest(hello.proof, right)):
+            self._refuse(link, "it does not know the job's token")
+            return
+        before = self._guests.get((hello.job, hello.end))
+        if before is not None and before.link is not link:
+            if time.monotonic() - before.last < self._silence_s / 2:
+                self._refuse(link, f"another process of this job runs as {hello.end}")
+                return
+            before.link.close()
+            self._leave(before)
+        guest = Guest(hello.job, hello.end, link, hello.addresses[:8], last=time.monotonic())
+        link.peer = guest
+        self._guests[hello.job, hello.end] = guest
+        self._seated(guest, [row[:3] for row in hello.seats], hello.wants)
+
+    def _refuse(self, link: Connection, reason: str) -> None:
+        link.send(Head(speech.REFUSED, header=reason.encode()))
+        self._courier.later(0.2, link.close)
+
+    def _seated(self, guest: Guest, seats: Sequence[speech.Place], wants: Sequence[speech.Place]) -> None:
+        """A guest takes seats: it meets those whom it wants there, and those who want it."""
+        if len(guest.seats) + len(seats) > speech.MOST_SEATS:
+            raise DecodeError("too many seats")
+        guest.seats.update(seats)
+        guest.wants.update(wants)
+        for place in seats:
+            self._sitting.setdefault((guest.job, place), {})[guest.end] = guest
+        for place in wants:
+            self._wanting.setdefault((guest.job, place), {})[guest.end] = guest
+        met = {o.end: o for place in wants for o in self._sitting.get((guest.job, place), {}).values()}
+        met |= {o.end: o for place in seats for o in self._wanting.get((guest.job, place), {}).values()}
+        met.pop(guest.end, None)
+        others = list(met.values())
+        for at in range(0, len(others), AT_ONCE):
+            self._tell(guest, Meeting([(o.end, o.addresses) for o in others[at : at + AT_ONCE]], True))
+        news = Meeting([(guest.end, guest.addresses)], False)
+        for other in others:
+            self._tell(other, news)
+
+    def _leave(self, guest: Guest) -> None:
+        if self._guests.get((guest.job, guest.end)) is not guest:
+            return
+        del self._guests[guest.job, guest.end]
+        for index, places in ((self._sitting, guest.seats), (self._wanting, guest.wants)):
+            for place in places:
+                there = index.get((guest.job, place), {})
+                there.pop(guest.end, None)
+                if not there:
+                    index.pop((guest.job, place), None)
+        wanted = {o.end: o for place in guest.seats for o in self._wanting.get((guest.job, place), {}).values()}
+        for other in wanted.values():
+            self._tell(other, Meeting([], False, [guest.end]))
+
+    def _tell(self, guest: Guest, meeting: Meeting) -> None:
+        guest.link.send(Head(speech.MEET, header=speech.encode(meeting)))
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        for guest in list(self._guests.values()):
+            if now - guest.last > self._silence_s:
+                guest.link.close()
+                self._leave(guest)
+            else:
+                guest.link.send(Head(speech.BEAT))
+        self._courier.later(self._silence_s / 4, self._tick)

@@ -1,0 +1,324 @@
+"""A TCP connection that carries heads and bodies, with TLS or without, and never blocks."""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import socket
+import ssl
+from collections import deque
+from typing import Any, Protocol
+
+from flame.backend.courier import Courier
+from flame.errors import DecodeError
+from flame.wire.speech import MOST_BODY, MOST_HEAD, PREFIX, Head, encode, head_from
+
+_ROOM = 256 << 10
+_A_TURN = 4 << 20
+"""Bytes read from one connection before the others get their turn."""
+
+READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+
+
+class Owner(Protocol):
+    """Whoever a connection belongs to."""
+
+    def opened(self, link: Connection) -> None:
+        """The connection can be spoken on."""
+
+    def place_for(self, link: Connection, head: Head, nbytes: int) -> memoryview | None:
+        """Where the body of this size belongs that follows the head; None for nowhere in particular."""
+
+    def heard(self, link: Connection, head: Head, body: bytes | None) -> None:
+        """A head has come; its body too, unless it is in its place already."""
+
+    def progress(self, link: Connection) -> None:
+        """Bytes have come."""
+
+    def closed(self, link: Connection, error: Exception) -> None:
+        """The connection has ended."""
+
+
+class Connection:
+    """One connection; everything here happens in the courier's thread.
+
+    Args:
+        courier: watches the socket.
+        sock: a connected socket, or one that is connecting.
+        owner: is told what comes.
+        tls: wrap the connection in TLS.
+        server: whether this is the side that was called.
+        name: the name that the other side's certificate has to be for.
+        address: what was dialled; "" if this side was called.
+    """
+
+    def __init__(
+        self,
+        courier: Courier,
+        sock: socket.socket,
+        owner: Owner,
+        *,
+        tls: ssl.SSLContext | None = None,
+        server: bool = False,
+        name: str = "",
+        address: str = "",
+    ) -> None:
+        sock.setblocking(False)
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.address = address
+        self.alive = True
+        self.greeted = False
+        self.peer: object | None = None
+        self._courier, self._owner, self._name = courier, owner, name
+        self._sock: socket.socket = sock
+        self._tls = tls
+        self._server = server
+        self._connecting = bool(address)
+        self._shaking = tls is not None
+        self._out: deque[memoryview] = deque()
+        self._watched = 0
+        self._buffer = memoryview(bytearray(_ROOM))
+        self._start = self._end = 0
+        self._head: Head | None = None
+        self._place: memoryview | None = None
+        self._own: bytearray | None = None
+        self._got = self._due = 0
+        self._watch(WRITE if self._connecting else READ | (0 if self._shaking else WRITE))
+
+    def send(self, head: Head, body: memoryview | None = None) -> None:
+        """Say something; what the socket does not take is kept."""
+        if not self.alive:
+            return
+        data = encode(head)
+        self._out.append(memoryview(PREFIX.pack(len(data), 0 if body is None else body.nbytes) + data))
+        if body is not None:
+            self._out.append(body)
+        if len(self._out) <= 2 and not self._connecting and not self._shaking:
+            self._write()
+
+    @property
+    def certificate(self) -> Any:
+        """The other side's certificate, as `ssl` reads it; None without TLS."""
+        return self._sock.getpeercert() if isinstance(self._sock, ssl.SSLSocket) else None
+
+    @property
+    def own_address(self) -> str:
+        """This side's address."""
+        return str(self._sock.getsockname()[0])
+
+    def close(self, error: Exception | None = None) -> None:
+        """End the connection; the owner is told if it did not ask for it."""
+        if not self.alive:
+            return
+        self.alive = False
+        self._courier.forget(self._sock)
+        self._sock.close()
+        self._out.clear()
+        if error is not None:
+            self._owner.closed(self, error)
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _ready(self, events: int) -> None:
+        try:
+            if self._connecting:
+                self._connected()
+            if self._shaking and not self._connecting:
+                self._shake()
+            if self._connecting or self._shaking or not self.alive:
+                return
+            if events & READ:
+                self._read()
+            if events & WRITE and self.alive:
+                self._write()
+        except (OSError, DecodeError) as error:
+            self.close(error)
+
+    def _connected(self) -> None:
+        code = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, f"cannot connect to {self.address}")
+        self._connecting = False
+        if not self._shaking:
+            self._opened()
+
+    def _shake(self) -> None:
+        if not isinstance(self._sock, ssl.SSLSocket):
+            assert self._tls is not None  # whoever shakes hands has a context
+            self._courier.forget(self._sock)
+            self._sock = self._tls.wrap_socket(
+                self._sock,
+                server_side=self._server,
+                do_handshake_on_connect=False,
+                server_hostname=None if self._server else self._name or None,
+            )
+            self._watched = 0
+        try:
+            self._sock.do_handshake()
+        except ssl.SSLWantReadError:
+            self._watch(READ)
+        except ssl.SSLWantWriteError:
+            self._watch(WRITE)
+        else:
+            self._shaking = False
+            self._opened()
+
+    def _opened(self) -> None:
+        self._watch(READ)
+        self._owner.opened(self)
+
+    def _watch(self, events: int) -> None:
+        if events != self._watched:
+            self._watched = events
+            self._courier.watch(self._sock, events, self._ready)
+
+    def _write(self) -> None:
+        try:
+            while self._out:
+                if isinstance(self._sock, ssl.SSLSocket):
+                    sent = self._sock.send(self._out[0])
+                else:
+                    sent = self._sock.sendmsg([self._out[at] for at in range(min(16, len(self._out)))])
+                while self._out and sent >= self._out[0].nbytes:
+                    sent -= self._out.popleft().nbytes
+                if sent:
+                    self._out[0] = self._out[0][sent:]
+        except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+            pass
+        except OSError as error:
+            # Said from whatever the courier was about to do: the connection ends in a turn of its own.
+            self._courier.call(self.close, error)
+            self._out.clear()
+        self._watch(READ | (WRITE if self._out else 0))
+
+    def _read(self) -> None:
+        taken = 0
+        with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError):
+            while taken < _A_TURN and self.alive:
+                got = self._take()
+                if not got:
+                    raise ConnectionResetError("the peer closed the connection")
+                taken += got
+        if taken:
+            self._owner.progress(self)
+        if taken >= _A_TURN and isinstance(self._sock, ssl.SSLSocket) and self.alive:
+            # What TLS has decrypted already makes no socket readable.
+            self._courier.call(self._ready, READ)
+
+    def _take(self) -> int:
+        """Read once, and handle whatever is complete; returns how many bytes came."""
+        place = self._place
+        if place is not None and self._due - self._got >= _ROOM >> 2:
+            got = self._sock.recv_into(place[self._got : self._due])
+            self._got += got
+            if self._got == self._due:
+                self._whole()
+            return got
+        if self._start == self._end:
+            self._start = self._end = 0
+        elif self._end == len(self._buffer) or self._start > _ROOM >> 1:
+            self._close_ranks()
+        got = self._sock.recv_into(self._buffer[self._end :])
+        self._end += got
+        while self.alive and self._step():
+            pass
+        return got
+
+    def _close_ranks(self) -> None:
+        """Move what is left to the front of the buffer."""
+        left = bytes(self._buffer[self._start : self._end])
+        self._buffer[: len(left)] = left
+        self._start, self._end = 0, len(left)
+
+    def _step(self) -> bool:
+        """Handle the next thing in the buffer; False if it is not there yet."""
+        have = self._end - self._start
+        if self._head is not None:
+            n = min(have, self._due - self._got)
+            target = self._place if self._place is not None else memoryview(self._own or b"")
+            target[self._got : self._got + n] = self._buffer[self._start : self._start + n]
+            self._start += n
+            self._got += n
+            if self._got < self._due:
+                return False
+            self._whole()
+            return True
+        if have < PREFIX.size:
+            return False
+        head_bytes, body_bytes = PREFIX.unpack_from(self._buffer, self._start)
+        if not 0 < head_bytes <= MOST_HEAD or body_bytes > MOST_BODY:
+            raise DecodeError(f"a frame of {head_bytes} + {body_bytes} bytes is larger than any that is sent")
+        if have < PREFIX.size + head_bytes:
+            if PREFIX.size + head_bytes > len(self._buffer) - self._start:
+                self._widen(PREFIX.size + head_bytes)
+            return False
+        at = self._start + PREFIX.size
+        self._start = at + head_bytes
+        head = head_from(self._buffer[at : self._start])
+        if not body_bytes:
+            self._owner.heard(self, head, None)
+            return True
+        self._head, self._got, self._due = head, 0, body_bytes
+        self._place = self._owner.place_for(self, head, body_bytes)
+        self._own = bytearray(body_bytes) if self._place is None else None
+        return True
+
+    def _widen(self, nbytes: int) -> None:
+        left = bytes(self._buffer[self._start : self._end])
+        self._buffer = memoryview(bytearray(max(nbytes, _ROOM)))
+        self._buffer[: len(left)] = left
+        self._start, self._end = 0, len(left)
+
+    def _whole(self) -> None:
+        head, own = self._head, self._own
+        assert head is not None  # a body follows a head
+        self._head = self._place = self._own = None
+        self._owner.heard(self, head, None if own is None else bytes(own))
+
+
+def dial(courier: Courier, address: str, owner: Owner, tls: ssl.SSLContext | None = None) -> Connection | None:
+    """Begin to connect to host:port; None if the name does not resolve.
+
+    Resolving a name may take a moment, in which the courier does nothing else: addresses that peers announce are
+    numbers, and only the rendezvous has a name.
+    """
+    host, port = split(address)
+    try:
+        family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError:
+        return None
+    sock = socket.socket(family, kind, protocol)
+    sock.setblocking(False)
+    try:
+        sock.connect(where)
+    except BlockingIOError:
+        pass
+    except OSError:
+        sock.close()
+        return None
+    return Connection(courier, sock, owner, tls=tls, name=host, address=address)
+
+
+def split(address: str, default_port: int = 0) -> tuple[str, int]:
+    """Host and port of `host`, `host:port` or `[v6]:port`.
+
+    Raises:
+        ValueError: the port is none.
+    """
+    if address.startswith("["):
+        host, _, rest = address[1:].partition("]")
+        port = rest.removeprefix(":")
+    elif address.count(":") > 1:
+        host, port = address, ""
+    else:
+        host, _, port = address.partition(":")
+    number = int(port) if port else default_port
+    if not 0 <= number < 65536:
+        raise ValueError(f"{port} is no port")
+    return host, number
+
+
+def join(host: str, port: int) -> str:
+    """Host and port as one address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,114 @@
+"""The backends of a program that was started by itself: each channel's own, made when it is first joined."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from flame.backend import Backend
+from flame.backend.directory import Seat
+from flame.backend.network import Network
+from flame.backend.node import Me
+from flame.backend.p2p import PeerToPeer
+from flame.backend.pool import Pool
+from flame.backend.rendezvous import Together
+from flame.channel.coding import CODING
+from flame.config import Config
+from flame.errors import ConfigError
+from flame.tag import Channel as Spec
+
+Place = tuple[str, str, str]
+
+
+class Carrier(Backend, Protocol):
+    """A backend that can be waited for beside others, and whose seats are taken one by one."""
+
+    def fileno(self) -> int:
+        """Readable when there is something to do."""
+
+    @property
+    def pending(self) -> bool:
+        """Whether something waits to be written."""
+
+    def sit(self, seats: Sequence[Seat], wants: Sequence[Place]) -> None:
+        """Take seats, and let those who want to meet them, or whom they want to meet, know."""
+
+
+Maker = Callable[[Config, str, Pool], Carrier]
+"""Makes a backend out of a worker's config, the broker's host and memory."""
+
+
+class Transports:
+    """Every backend that a worker uses, as one thing to wait for.
+
+    Args:
+        config: the worker's.
+        pool: memory for all of them.
+    """
+
+    def __init__(self, config: Config, pool: Pool) -> None:
+        self._config, self._pool = config, pool
+        self._carriers: dict[tuple[str, str], Carrier] = {}
+
+    def of(self, spec: Spec) -> Carrier:
+        """The backend of a channel: its own, or the config's.
+
+        Raises:
+            ConfigError: nobody knows it, or it cannot join programs that are started one by one.
+        """
+        sort = str(spec.backend or self._config.backend)
+        host = spec.broker_host or self._config.brokers.sort_to_host.get(sort, "")
+        carrier = self._carriers.get((sort, host))
+        if carrier is None:
+            maker = MAKERS.get(sort)
+            if maker is None:
+                raise ConfigError(
+                    "backend",
+                    f"{sort} cannot join programs that are started one by one; {', '.join(MAKERS)} can",
+                    "choose one of them, or run the whole job with `flame run DIR`",
+                )
+            carrier = self._carriers[sort, host] = maker(self._config, host, self._pool)
+        return carrier
+
+    @property
+    def pending(self) -> bool:
+        """Whether something waits to be written."""
+        return any(carrier.pending for carrier in self._carriers.values())
+
+    def poll(self, timeout_s: float | None) -> None:
+        """Take in what has come on any of them; wait at most so long for it."""
+        carriers = list(self._carriers.values())
+        if len(carriers) == 1:
+            carriers[0].poll(timeout_s)
+            return
+        for carrier in carriers:
+            if carrier.pending:
+                carrier.poll(0.0)
+        poller = select.poll()
+        for carrier in carriers:
+            poller.register(carrier.fileno(), select.POLLIN)
+        poller.poll(None if timeout_s is None else max(0, -int(-timeout_s * 1000)))
+        for carrier in carriers:
+            carrier.poll(0.0)
+
+    def close(self) -> None:
+        """Leave all of them; what was sent is delivered first."""
+        for carrier in self._carriers.values():
+            carrier.close()
+        self._carriers.clear()
+        self._pool.close()
+
+
+def _shm(config: Config, host: str, pool: Pool) -> Carrier:
+    return Together(CODING, pool, config.job.job_id, config.task_id)
+
+
+def _p2p(config: Config, host: str, pool: Pool) -> Carrier:
+    me = Me(config.job.job_id, config.task_id)
+    listen = os.environ.get("FLAME_LISTEN", "")
+    return Network(me, CODING, pool, lambda node, courier: PeerToPeer(node, courier, host, listen))
+
+
+MAKERS: Mapping[str, Maker] = {"shm": _shm, "p2p": _p2p}
