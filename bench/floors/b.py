@@ -1,7 +1,7 @@
 """Floors of B: the bytes alone. Four processes take 100 MB and give them back, five times; nothing is trained.
 
 Twice: through shared memory (`python -m bench.floors.b`: one copy out of the broadcast model, one copy back,
-one weighted sum), and over loopback TCP (`… tcp`: the same bytes through sockets, the sum left out).
+one weighted sum), and over loopback TCP (`… tcp`: the same bytes through sockets, the same sum).
 """
 
 from __future__ import annotations
@@ -56,10 +56,7 @@ def through_memory() -> None:
         end.wait()
         total[:] = 0
         for block in blocks[1:]:
-            answer = view(block)
-            for at in range(0, LENGTH, len(scratch)):
-                np.multiply(answer[at : at + len(scratch)], 1 / CLIENTS, out=scratch)
-                total[at : at + len(scratch)] += scratch
+            add(view(block), total, scratch)
         np.copyto(view(blocks[0]), total)
         marks.append(time.time())
     for client in clients:
@@ -68,6 +65,13 @@ def through_memory() -> None:
         block.close()
         block.unlink()
     say(marks)
+
+
+def add(answer: np.ndarray, total: np.ndarray, scratch: np.ndarray) -> None:
+    """Add a client's share of the mean to the total."""
+    for at in range(0, LENGTH, len(scratch)):
+        np.multiply(answer[at : at + len(scratch)], 1 / CLIENTS, out=scratch)
+        total[at : at + len(scratch)] += scratch
 
 
 def answer_by_tcp(port: int) -> None:
@@ -103,12 +107,17 @@ def by_tcp() -> None:
         for client in clients:
             client.start()
         links = [server.accept()[0] for _ in clients]
+    total = np.zeros(LENGTH, np.float32)
+    scratch = np.empty(1_000_000, np.float32)
     marks = [time.time()]
     for _ in range(ROUNDS):
         for link in links:
             link.sendall(model)
+        total[:] = 0
         for link in links:
             fill(link, answer)
+            add(np.frombuffer(answer, np.float32), total, scratch)
+        np.copyto(np.frombuffer(model, np.float32), total)
         marks.append(time.time())
     for client, link in zip(clients, links, strict=True):
         client.join()

@@ -8,7 +8,6 @@ asked for, so that a federation which does not use an extra does not need it ins
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any
 
 from flame.errors import ExtensionError
@@ -31,7 +30,7 @@ BUILT_IN: dict[tuple[str, str], str] = {
 def names(kind: str) -> list[str]:
     """Every name that `lookup` knows for a kind, sorted."""
     built_in = {name for (room, name) in BUILT_IN if room == kind}
-    return sorted(built_in | {point.name for point in entry_points(group=f"flame.{kind}")})
+    return sorted(built_in | {point.name for point in _plugged_in(kind)})
 
 
 def lookup(kind: str, name: str) -> Any:
@@ -44,6 +43,14 @@ def lookup(kind: str, name: str) -> Any:
     if target is not None:
         module, _, attribute = target.partition(":")
         return getattr(import_module(module), attribute)
-    for point in entry_points(group=f"flame.{kind}", name=name):
-        return point.load()
+    for point in _plugged_in(kind):
+        if point.name == name:
+            return point.load()
     raise ExtensionError(kind, name, names(kind))
+
+
+def _plugged_in(kind: str) -> Any:
+    # Only who uses plug-ins needs the library that finds them: it is a tenth of what a small worker loads.
+    from importlib.metadata import entry_points
+
+    return entry_points(group=f"flame.{kind}")

@@ -22,10 +22,10 @@ Bytes = NDArray[np.uint8]
 PIECE = 1 << 20
 """Bytes of a piece that is read for its own sake."""
 
-AHEAD = 2
+AHEAD = 1
 """How many pieces are on their way while one is being used."""
 
-WINDOW = 6 << 20
+WINDOW = 2 << 20
 """Bytes of pieces that all updates that are read at once may have on their way."""
 
 SMALLEST_PIECE = 32 << 10

@@ -20,7 +20,7 @@ import numpy as np
 
 from flame.backend.courier import Courier, Mailbox
 from flame.backend.directory import Seat
-from flame.backend.loans import PIECE, Bytes, Loans, Reading, Remote, Want, lost
+from flame.backend.loans import PIECE, Ask, Bytes, Loans, Reading, Remote, Want, lost
 from flame.backend.session import Session
 from flame.errors import ChannelError, DecodeError
 from flame.wire import speech
@@ -124,6 +124,40 @@ class Peer:
     def link(self) -> Link | None:
         """The newest link that is alive."""
         return self.links[-1] if self.links else None
+
+
+class Whole:
+    """A buffer that is being read as a whole.
+
+    Not a pair of functions that know each other: a ring of them would keep the memory until it is collected.
+    """
+
+    def __init__(self, remote: Remote, whole: Bytes, ask: Ask, there: Callable[[], None]) -> None:
+        self._remote, self._whole, self._ask, self._there = remote, whole, ask, there
+        self._starts = iter(range(0, remote.nbytes, PIECE))
+        self._left = -(-remote.nbytes // PIECE)
+
+    def begin(self) -> None:
+        """Ask for the first pieces."""
+        if not self._left:
+            self._there()
+        for _ in range(AT_ONCE):
+            self._more()
+
+    def _more(self) -> None:
+        start = next(self._starts, None)
+        if start is not None:
+            view = self._whole.data[start : start + PIECE]
+            self._ask(self._remote.end, self._remote.lease, start, view, self._came)
+
+    def _came(self, error: Exception | None) -> None:
+        if error is not None:
+            return  # the peer has gone, and everything of it with it
+        self._left -= 1
+        if self._left:
+            self._more()
+        else:
+            self._there()
 
 
 class Node:
@@ -501,31 +535,14 @@ class Node:
 
     def _read_whole(self, peer: Peer, place: int, remote: Remote, whole: Bytes) -> None:
         """Read a buffer into this process, a few pieces at a time."""
-        starts = iter(range(0, remote.nbytes, PIECE))
-        left = -(-remote.nbytes // PIECE)
 
-        def more() -> None:
-            start = next(starts, None)
-            if start is not None:
-                self._ask(remote.end, remote.lease, start, whole.data[start : start + PIECE], came)
+        def there() -> None:
+            if peer.fetched is not None:
+                peer.fetched[place] = whole
+                self._say(peer, Head(speech.RELEASE, lease=remote.lease))
+                self._pump(peer)
 
-        def came(error: Exception | None) -> None:
-            nonlocal left
-            if error is not None or peer.fetched is None:
-                return  # the peer has gone, and everything of it with it
-            left -= 1
-            if left:
-                more()
-                return
-            peer.fetched[place] = whole
-            self._say(peer, Head(speech.RELEASE, lease=remote.lease))
-            self._pump(peer)
-
-        if not left:
-            peer.fetched[place] = whole  # type: ignore[index]  # set by whoever calls this
-            return
-        for _ in range(AT_ONCE):
-            more()
+        Whole(remote, whole, self._ask, there).begin()
 
     def _deliver(self, peer: Peer, head: Head) -> None:
         fetched, peer.fetched = peer.fetched or [], None

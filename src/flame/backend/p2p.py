@@ -9,15 +9,13 @@ from __future__ import annotations
 import errno
 import logging
 import socket
-import ssl
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from flame.backend.courier import Courier
 from flame.backend.directory import Seat
 from flame.backend.node import Node, proof, rows
-from flame.backend.tcp import Connection, dial, join, split
+from flame.backend.tcp import Connection, Lines, dial, join, split
 from flame.errors import ChannelError
 from flame.wire import speech
 from flame.wire.speech import Head, Hello, Meeting, Seating
@@ -31,12 +29,7 @@ SAY_SO_EVERY_S = 10.0
 """How often it is said that the rendezvous does not answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """The two contexts of a process that calls and is called."""
-
-    client: ssl.SSLContext
-    server: ssl.SSLContext
+PLAIN = Lines()
 
 
 class PeerToPeer:
@@ -47,14 +40,14 @@ class PeerToPeer:
         courier: whose thread this is.
         rendezvous: its host, or host:port.
         where: where to be reached, as host:port; "" for a free port, on the address that reaches the rendezvous.
-        tls: wrap every connection; None for none.
+        lines: how connections are made.
 
     Raises:
         ChannelError: `where` or `rendezvous` is no address, or nobody can listen there.
     """
 
-    def __init__(self, node: Node, courier: Courier, rendezvous: str, where: str = "", tls: Tls | None = None) -> None:
-        self._node, self._courier, self._tls = node, courier, tls
+    def __init__(self, node: Node, courier: Courier, rendezvous: str, where: str = "", lines: Lines = PLAIN) -> None:
+        self._node, self._courier, self._lines = node, courier, lines
         self._rendezvous = _address(rendezvous or "localhost", RENDEZVOUS_PORT)
         self._door: socket.socket | None = None
         if where:
@@ -77,7 +70,7 @@ class PeerToPeer:
         """Call the rendezvous, again and again."""
         if self._meeting is not None:
             return
-        link = dial(self._courier, self._rendezvous, self, self._tls.client if self._tls else None)
+        link = dial(self._courier, self._rendezvous, self, self._lines.call)
         if link is None:
             self._courier.later(CALL_AGAIN_AFTER_S, self._meet)
         self._meeting = link
@@ -100,7 +93,7 @@ class PeerToPeer:
         if (peer is not None and peer.links) or end in self._calling:
             return
         for address in self._known.get(end, ())[:4]:
-            link = dial(self._courier, address, self, self._tls.client if self._tls else None)
+            link = dial(self._courier, address, self, self._lines.call)
             if link is not None:
                 link.peer = end
                 self._calling.add(end)
@@ -135,7 +128,7 @@ class PeerToPeer:
             sock, _ = self._door.accept()
         except OSError:
             return
-        Connection(self._courier, sock, self, tls=self._tls.server if self._tls else None, server=True)
+        self._lines.take(self._courier, sock, self, "")
 
     # -- what connections say: flame.backend.tcp.Owner -----------------------------------------------------
 

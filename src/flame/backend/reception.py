@@ -9,14 +9,13 @@ from __future__ import annotations
 import hmac
 import secrets
 import socket
-import ssl
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from flame.backend.courier import Courier
 from flame.backend.node import proof
-from flame.backend.tcp import Connection
+from flame.backend.tcp import Connection, Line
 from flame.errors import DecodeError
 from flame.wire import speech
 from flame.wire.speech import Head, Hello, Meeting
@@ -45,7 +44,7 @@ class Reception:
         courier: whose thread this is.
         door: a listening socket.
         token: who does not know it is sent away; b"" lets everybody in.
-        tls: wrap every connection.
+        line: how connections are made of what is accepted.
         silence_s: how long a process may be silent before it counts as gone.
     """
 
@@ -54,11 +53,11 @@ class Reception:
         courier: Courier,
         door: socket.socket,
         token: bytes = b"",
-        tls: ssl.SSLContext | None = None,
+        line: Line = Connection,
         silence_s: float = 10.0,
     ) -> None:
         door.setblocking(False)
-        self._courier, self._door, self._token, self._tls = courier, door, token, tls
+        self._courier, self._door, self._token, self._line = courier, door, token, line
         self._silence_s = silence_s
         self._guests: dict[tuple[str, str], Guest] = {}
         self._sitting: dict[tuple[str, speech.Place], dict[str, Guest]] = {}
@@ -80,9 +79,7 @@ class Reception:
             sock, _ = self._door.accept()
         except OSError:
             return
-        link = Connection(self._courier, sock, self, tls=self._tls, server=True)
-        if self._tls is None:
-            self.opened(link)
+        self._line(self._courier, sock, self, "")
 
     def opened(self, link: Connection) -> None:
         """Speak first: what the guest proves is about this number."""

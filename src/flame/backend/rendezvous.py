@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,7 +26,7 @@ _LONGEST = 107
 def folder_of(job_id: str) -> Path:
     """The folder in which a job's processes meet; made if it is missing, for this user only."""
     name = hashlib.sha1(job_id.encode(), usedforsecurity=False).hexdigest()[:16]
-    base = Path(os.environ.get("FLAME_RENDEZVOUS", f"{tempfile.gettempdir()}/flame-{os.getuid()}"))
+    base = Path(os.environ.get("FLAME_RENDEZVOUS") or f"{os.environ.get('TMPDIR', '/tmp')}/flame-{os.getuid()}")
     folder = base / name
     for one in (base, folder):
         one.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,19 +1,20 @@
-"""A TCP connection that carries heads and bodies, with TLS or without, and never blocks."""
+"""A TCP connection that carries heads and bodies, and never blocks. `guarded` has the one with TLS."""
 
 from __future__ import annotations
 
 import contextlib
 import selectors
 import socket
-import ssl
 from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from flame.backend.courier import Courier
 from flame.errors import DecodeError
 from flame.wire.speech import MOST_BODY, MOST_HEAD, PREFIX, Head, encode, head_from
 
-_ROOM = 256 << 10
+_ROOM = 64 << 10
 _A_TURN = 4 << 20
 """Bytes read from one connection before the others get their turn."""
 
@@ -46,23 +47,13 @@ class Connection:
         courier: watches the socket.
         sock: a connected socket, or one that is connecting.
         owner: is told what comes.
-        tls: wrap the connection in TLS.
-        server: whether this is the side that was called.
-        name: the name that the other side's certificate has to be for.
         address: what was dialled; "" if this side was called.
     """
 
-    def __init__(
-        self,
-        courier: Courier,
-        sock: socket.socket,
-        owner: Owner,
-        *,
-        tls: ssl.SSLContext | None = None,
-        server: bool = False,
-        name: str = "",
-        address: str = "",
-    ) -> None:
+    _busy: tuple[type[Exception], ...] = (BlockingIOError,)
+    """What the socket raises when it has nothing, or no room."""
+
+    def __init__(self, courier: Courier, sock: socket.socket, owner: Owner, address: str = "") -> None:
         sock.setblocking(False)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -70,12 +61,10 @@ class Connection:
         self.alive = True
         self.greeted = False
         self.peer: object | None = None
-        self._courier, self._owner, self._name = courier, owner, name
+        self._courier, self._owner = courier, owner
         self._sock: socket.socket = sock
-        self._tls = tls
-        self._server = server
         self._connecting = bool(address)
-        self._shaking = tls is not None
+        self._open = False
         self._out: deque[memoryview] = deque()
         self._watched = 0
         self._buffer = memoryview(bytearray(_ROOM))
@@ -84,7 +73,7 @@ class Connection:
         self._place: memoryview | None = None
         self._own: bytearray | None = None
         self._got = self._due = 0
-        self._watch(WRITE if self._connecting else READ | (0 if self._shaking else WRITE))
+        self._watch(WRITE if self._connecting else READ | WRITE)
 
     def send(self, head: Head, body: memoryview | None = None) -> None:
         """Say something; what the socket does not take is kept."""
@@ -94,13 +83,13 @@ class Connection:
         self._out.append(memoryview(PREFIX.pack(len(data), 0 if body is None else body.nbytes) + data))
         if body is not None:
             self._out.append(body)
-        if len(self._out) <= 2 and not self._connecting and not self._shaking:
+        if len(self._out) <= 2 and self._open:
             self._write()
 
     @property
     def certificate(self) -> Any:
         """The other side's certificate, as `ssl` reads it; None without TLS."""
-        return self._sock.getpeercert() if isinstance(self._sock, ssl.SSLSocket) else None
+        return None
 
     @property
     def own_address(self) -> str:
@@ -122,11 +111,8 @@ class Connection:
 
     def _ready(self, events: int) -> None:
         try:
-            if self._connecting:
-                self._connected()
-            if self._shaking and not self._connecting:
-                self._shake()
-            if self._connecting or self._shaking or not self.alive:
+            if not self._open:
+                self._begin()
                 return
             if events & READ:
                 self._read()
@@ -135,38 +121,23 @@ class Connection:
         except (OSError, DecodeError) as error:
             self.close(error)
 
-    def _connected(self) -> None:
-        code = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if code:
-            raise OSError(code, f"cannot connect to {self.address}")
-        self._connecting = False
-        if not self._shaking:
-            self._opened()
-
-    def _shake(self) -> None:
-        if not isinstance(self._sock, ssl.SSLSocket):
-            assert self._tls is not None  # whoever shakes hands has a context
-            self._courier.forget(self._sock)
-            self._sock = self._tls.wrap_socket(
-                self._sock,
-                server_side=self._server,
-                do_handshake_on_connect=False,
-                server_hostname=None if self._server else self._name or None,
-            )
-            self._watched = 0
-        try:
-            self._sock.do_handshake()
-        except ssl.SSLWantReadError:
+    def _begin(self) -> None:
+        """The socket can be used, or cannot."""
+        if self._connecting:
+            code = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if code:
+                raise OSError(code, f"cannot connect to {self.address}")
+            self._connecting = False
+        if self._shake():
+            self._open = True
             self._watch(READ)
-        except ssl.SSLWantWriteError:
-            self._watch(WRITE)
-        else:
-            self._shaking = False
-            self._opened()
+            self._owner.opened(self)
+            if self.alive:
+                self._write()
 
-    def _opened(self) -> None:
-        self._watch(READ)
-        self._owner.opened(self)
+    def _shake(self) -> bool:
+        """Agree with the other side on how to talk; whether that is done."""
+        return True
 
     def _watch(self, events: int) -> None:
         if events != self._watched:
@@ -176,15 +147,12 @@ class Connection:
     def _write(self) -> None:
         try:
             while self._out:
-                if isinstance(self._sock, ssl.SSLSocket):
-                    sent = self._sock.send(self._out[0])
-                else:
-                    sent = self._sock.sendmsg([self._out[at] for at in range(min(16, len(self._out)))])
+                sent = self._put()
                 while self._out and sent >= self._out[0].nbytes:
                     sent -= self._out.popleft().nbytes
                 if sent:
                     self._out[0] = self._out[0][sent:]
-        except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+        except self._busy:
             pass
         except OSError as error:
             # Said from whatever the courier was about to do: the connection ends in a turn of its own.
@@ -192,9 +160,13 @@ class Connection:
             self._out.clear()
         self._watch(READ | (WRITE if self._out else 0))
 
-    def _read(self) -> None:
+    def _put(self) -> int:
+        return self._sock.sendmsg([self._out[at] for at in range(min(16, len(self._out)))])
+
+    def _read(self) -> bool:
+        """Take in what has come; whether there may be more that makes no socket readable."""
         taken = 0
-        with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError):
+        with contextlib.suppress(*self._busy):
             while taken < _A_TURN and self.alive:
                 got = self._take()
                 if not got:
@@ -202,9 +174,7 @@ class Connection:
                 taken += got
         if taken:
             self._owner.progress(self)
-        if taken >= _A_TURN and isinstance(self._sock, ssl.SSLSocket) and self.alive:
-            # What TLS has decrypted already makes no socket readable.
-            self._courier.call(self._ready, READ)
+        return taken >= _A_TURN and self.alive
 
     def _take(self) -> int:
         """Read once, and handle whatever is complete; returns how many bytes came."""
@@ -277,7 +247,24 @@ class Connection:
         self._owner.heard(self, head, None if own is None else bytes(own))
 
 
-def dial(courier: Courier, address: str, owner: Owner, tls: ssl.SSLContext | None = None) -> Connection | None:
+Line = Callable[[Courier, socket.socket, Owner, str], Connection]
+"""Makes a connection of a socket, for an owner, to an address that was dialled ("" if it was accepted)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """How connections are made of sockets.
+
+    Attributes:
+        call: of one that calls.
+        take: of one that was called.
+    """
+
+    call: Line = Connection
+    take: Line = Connection
+
+
+def dial(courier: Courier, address: str, owner: Owner, line: Line = Connection) -> Connection | None:
     """Begin to connect to host:port; None if the name does not resolve.
 
     Resolving a name may take a moment, in which the courier does nothing else: addresses that peers announce are
@@ -297,7 +284,7 @@ def dial(courier: Courier, address: str, owner: Owner, tls: ssl.SSLContext | Non
     except OSError:
         sock.close()
         return None
-    return Connection(courier, sock, owner, tls=tls, name=host, address=address)
+    return line(courier, sock, owner, address)
 
 
 def split(address: str, default_port: int = 0) -> tuple[str, int]:

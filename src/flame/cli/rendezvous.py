@@ -8,10 +8,11 @@ import threading
 from pathlib import Path
 
 from flame.backend.courier import Courier
+from flame.backend.guarded import lines
 from flame.backend.p2p import RENDEZVOUS_PORT, listen
 from flame.backend.reception import Reception
-from flame.backend.tcp import join
-from flame.backend.tls import Credentials, server_context
+from flame.backend.tcp import Connection, join
+from flame.backend.tls import Credentials
 from flame.errors import ConfigError, FlameError
 
 
@@ -39,7 +40,7 @@ def _run(arguments: argparse.Namespace) -> int:
     files = (arguments.ca, arguments.cert, arguments.key)
     if any(files) and not all(files):
         raise ConfigError("--ca, --cert, --key", "TLS needs all three", "make them with `flame ca service`")
-    tls = server_context(Credentials(*files)) if all(files) else None
+    line = lines(Credentials(*files)).take if all(files) else Connection
     token = read_token(arguments.token_file) if arguments.token_file else b""
     door = listen(arguments.listen)
     stopped = threading.Event()
@@ -50,12 +51,12 @@ def _run(arguments: argparse.Namespace) -> int:
         stopped.set()
 
     courier = Courier("flame-rendezvous", failed)
-    Reception(courier, door, token, tls)
+    Reception(courier, door, token, line)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
     courier.start()
     host, port = door.getsockname()[:2]
-    guarded = [word for word, given in (("mutual TLS", tls), ("a token", token)) if given]
+    guarded = [word for word, given in (("mutual TLS", all(files)), ("a token", token)) if given]
     print(f"rendezvous at {join(host, port)}, {' and '.join(guarded) or 'open to whoever reaches it'}", flush=True)
     stopped.wait()
     if failures:

@@ -14,7 +14,6 @@ DIR/
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -252,6 +251,8 @@ def _code(top: Path, tag: Tag, unpack_to: Path | None) -> tuple[dict[str, Path],
     if len(archives) > 1:
         names = ", ".join(archive.name for archive in archives)
         raise ConfigError(str(top), f"has {len(archives)} archives of code: {names}", "keep one")
+    import tempfile
+
     into = unpack_to or Path(tempfile.mkdtemp(prefix="flame-code-"))
     unpack(archives[0], into)
     return _folders(into, roles), into

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -291,6 +290,8 @@ class WeightedMean:
         if threads == 1:
             run(0)
         else:
+            from concurrent.futures import ThreadPoolExecutor
+
             # numpy lets go of the interpreter while it computes; the blocks have nothing in common.
             with ThreadPoolExecutor(threads) as pool:
                 list(pool.map(run, range(0, len(blocks), share)))

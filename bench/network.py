@@ -1,0 +1,82 @@
+"""Workload N: workload B as separate programs over a network, each started by itself with a config.json.
+
+Four clients return a model, over p2p (connections on loopback). Nothing is trained. The floor is
+a loop over plain TCP sockets that moves the same bytes and does the same sum (`bench.floors.b tcp`).
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+CHANNEL = {
+    "name": "param-channel",
+    "pair": ["trainer", "aggregator"],
+    "groupBy": {"type": "tag", "value": ["default"]},
+    "funcTags": {"trainer": ["fetch", "upload"], "aggregator": ["distribute", "aggregate"]},
+}
+
+
+def run(transport: str, scratch: Path, *, numbers: int, arrays: int, clients: int, rounds: int) -> dict[str, Any]:
+    """Run the programs; seconds per round (median), and the aggregator's peak memory in bytes."""
+    with broker(transport, scratch) as address:
+        programs = [start("aggregator", 0, transport, address, scratch, numbers, arrays, rounds)]
+        programs += [start("trainer", n, transport, address, scratch, numbers, arrays, rounds) for n in range(clients)]
+        try:
+            out, _ = programs[0].communicate(timeout=300)
+            for program in programs[1:]:
+                program.wait(60)
+        finally:
+            for program in programs:
+                program.kill()
+        said = json.loads(out.splitlines()[-1])
+    return {"round_s": statistics.median(said["rounds_s"]), "peak": said["peak"], "rounds_s": said["rounds_s"]}
+
+
+def start(
+    role: str, number: int, transport: str, address: str, scratch: Path, numbers: int, arrays: int, rounds: int
+) -> subprocess.Popen[str]:
+    """Start one program."""
+    config = {
+        "taskid": f"{role}-{number}",
+        "role": role,
+        "realm": "",
+        "backend": transport,
+        "brokers": [{"sort": transport, "host": address}],
+        "groupAssociation": {"param-channel": "default"},
+        "channels": [CHANNEL],
+        "hyperparameters": {"rounds": rounds, "numbers": numbers, "arrays": arrays},
+        "job": {"id": "bench", "name": "bench"},
+        "selector": {"sort": "default", "kwargs": {}},
+        "registry": {"sort": "dummy", "uri": ""},
+    }
+    path = scratch / f"{role}-{number}.json"
+    path.write_text(json.dumps(config))
+    return subprocess.Popen(
+        [sys.executable, str(HERE / "n_network" / f"{role}.py"), str(path)], stdout=subprocess.PIPE, text=True
+    )
+
+
+@contextmanager
+def broker(transport: str, scratch: Path) -> Iterator[str]:
+    """What the programs meet at; its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    flame = str(Path(sys.executable).with_name("flame"))
+    process = subprocess.Popen([flame, "rendezvous", "--listen", address], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None  # it is a pipe
+        process.stdout.readline()
+        yield address
+    finally:
+        process.terminate()
+        process.wait()
