@@ -1,16 +1,18 @@
 """Workload N: workload B as separate programs over a network, each started by itself with a config.json.
 
-Four clients return a model, over p2p (connections on loopback). Nothing is trained. The floor is
-a loop over plain TCP sockets that moves the same bytes and does the same sum (`bench.floors.b tcp`).
+Four clients return a model, over p2p (connections on loopback) or MQTT (mosquitto on loopback). Nothing is trained.
+The floor is a loop over plain TCP sockets that moves the same bytes and does the same sum (`bench.floors.b tcp`).
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,10 +30,11 @@ CHANNEL = {
 def run(transport: str, scratch: Path, *, numbers: int, arrays: int, clients: int, rounds: int) -> dict[str, Any]:
     """Run the programs; seconds per round (median), and the aggregator's peak memory in bytes."""
     with broker(transport, scratch) as address:
-        programs = [start("aggregator", 0, transport, address, scratch, numbers, arrays, rounds)]
-        programs += [start("trainer", n, transport, address, scratch, numbers, arrays, rounds) for n in range(clients)]
+        size = {"rounds": rounds, "numbers": numbers, "arrays": arrays, "minPeers": clients}
+        programs = [start("aggregator", 0, transport, address, scratch, size)]
+        programs += [start("trainer", number, transport, address, scratch, size) for number in range(clients)]
         try:
-            out, _ = programs[0].communicate(timeout=300)
+            out, _ = programs[0].communicate(timeout=60)
             for program in programs[1:]:
                 program.wait(60)
         finally:
@@ -42,7 +45,7 @@ def run(transport: str, scratch: Path, *, numbers: int, arrays: int, clients: in
 
 
 def start(
-    role: str, number: int, transport: str, address: str, scratch: Path, numbers: int, arrays: int, rounds: int
+    role: str, number: int, transport: str, address: str, scratch: Path, hyperparameters: dict[str, int]
 ) -> subprocess.Popen[str]:
     """Start one program."""
     config = {
@@ -53,7 +56,7 @@ def start(
         "brokers": [{"sort": transport, "host": address}],
         "groupAssociation": {"param-channel": "default"},
         "channels": [CHANNEL],
-        "hyperparameters": {"rounds": rounds, "numbers": numbers, "arrays": arrays},
+        "hyperparameters": hyperparameters,
         "job": {"id": "bench", "name": "bench"},
         "selector": {"sort": "default", "kwargs": {}},
         "registry": {"sort": "dummy", "uri": ""},
@@ -72,11 +75,27 @@ def broker(transport: str, scratch: Path) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     flame = str(Path(sys.executable).with_name("flame"))
-    process = subprocess.Popen([flame, "rendezvous", "--listen", address], stdout=subprocess.PIPE, text=True)
+    commands = {"p2p": [flame, "rendezvous", "--listen", address], "mqtt": mosquitto(address, scratch)}
+    process = subprocess.Popen(commands[transport], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        assert process.stdout is not None  # it is a pipe
-        process.stdout.readline()
+        while process.poll() is None and not answers(address):
+            time.sleep(0.02)
         yield address
     finally:
         process.terminate()
         process.wait()
+
+
+def answers(address: str) -> bool:
+    """Whether somebody listens."""
+    host, port = address.split(":")
+    with socket.socket() as sock:
+        return sock.connect_ex((host, int(port))) == 0
+
+
+def mosquitto(address: str, scratch: Path) -> list[str]:
+    """The command of a broker without limits."""
+    host, port = address.split(":")
+    lines = [f"listener {port} {host}", "allow_anonymous true", "max_queued_messages 0", "max_inflight_messages 0"]
+    (scratch / "mosquitto.conf").write_text("\n".join(lines) + "\n")
+    return [shutil.which("mosquitto", path="/usr/sbin:/usr/bin") or "mosquitto", "-c", str(scratch / "mosquitto.conf")]

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from upstream import DOWN, UP, Machine, aggregator, channel, config, finished, ok, rendezvous, trainer, until
+from upstream import DOWN, UP, Machine, aggregator, channel, config, finished, meeting_point, ok, trainer, until
 
 
-@pytest.fixture(params=["shm", "p2p"])
+@pytest.fixture(params=["shm", "p2p", "mqtt"])
 def machine(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Machine]:
     before = sorted(os.listdir("/dev/shm"))
-    with rendezvous() as address:
+    with meeting_point(request.param, tmp_path) as address:
         machine = Machine(tmp_path, request.param, address)
         yield machine
         machine.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -14,9 +15,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-from flame.backend.courier import Courier
-from flame.backend.reception import Reception
 
 PROGRAMS = Path(__file__).parent / "programs"
 PATIENCE_S = 20.0
@@ -69,17 +67,41 @@ def aggregator(**more: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def rendezvous() -> Iterator[str]:
-    """A rendezvous on this machine; its address."""
-    failures: list[BaseException] = []
-    door = socket.create_server(("127.0.0.1", 0))
-    courier = Courier("rendezvous", failures.append)
-    Reception(courier, door)
-    courier.start()
-    yield f"127.0.0.1:{door.getsockname()[1]}"
-    courier.stop()
-    door.close()
-    assert not failures
+def meeting_point(sort: str, folder: Path) -> Iterator[str]:
+    """What programs of a backend meet at, on this machine; its address."""
+    if sort == "shm":
+        yield "localhost"
+        return
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    flame = str(Path(sys.executable).with_name("flame"))
+    commands = {"p2p": [flame, "rendezvous", "--listen", address], "mqtt": mosquitto(address, folder)}
+    process = subprocess.Popen(commands[sort], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: process.poll() is not None or answers(address), f"the {sort} meeting point answers")
+        yield address
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.wait()
+
+
+def answers(address: str) -> bool:
+    """Whether somebody listens."""
+    host, port = address.split(":")
+    with socket.socket() as sock:
+        return sock.connect_ex((host, int(port))) == 0
+
+
+def mosquitto(address: str, folder: Path) -> list[str]:
+    """The command of a broker: mosquitto, or the one in Python where it is not installed."""
+    program = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
+    if program is None:
+        return [str(Path(sys.executable).with_name("flame")), "broker", "--listen", address]
+    host, port = address.split(":")
+    lines = [f"listener {port} {host}", "allow_anonymous true", "max_queued_messages 0", "max_inflight_messages 0"]
+    (folder / "mosquitto.conf").write_text("\n".join(lines) + "\n")
+    return [program, "-c", str(folder / "mosquitto.conf")]
 
 
 class Machine:

@@ -43,12 +43,15 @@ def test_nothing_is_proposed_for_what_is_like_nothing() -> None:
 @pytest.mark.parametrize(
     ("content", "listed"),
     [
-        ({}, "rounds epochs batchSize learningRate weightDecay aggGoal concurrency"),
+        ({}, "rounds epochs batchSize learningRate weightDecay aggGoal concurrency minPeers"),
         (
             {"batch_size": 4, "bins": 8, "aggGoal": 2},
-            "rounds epochs batch_size learningRate weightDecay aggGoal concurrency bins",
+            "rounds epochs batch_size learningRate weightDecay aggGoal concurrency minPeers bins",
         ),
-        ({"batch_size": 4, "batchSize": 8}, "rounds epochs batch_size learningRate weightDecay aggGoal concurrency"),
+        (
+            {"batch_size": 4, "batchSize": 8},
+            "rounds epochs batch_size learningRate weightDecay aggGoal concurrency minPeers",
+        ),
     ],
 )
 def test_each_setting_is_listed_once_as_the_file_spells_it(content: dict[str, int], listed: str) -> None:

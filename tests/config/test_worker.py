@@ -132,6 +132,7 @@ def test_empty_hyperparameters_are_the_defaults(content: object) -> None:
         "weight_decay": None,
         "aggregation_goal": None,
         "concurrency": None,
+        "min_peers": None,
     }
 
 

@@ -54,6 +54,10 @@ class Link(Protocol):
     greeted: bool
     peer: object | None
 
+    @property
+    def lossy(self) -> bool:
+        """Whether what is said may be lost although the link stays."""
+
     def send(self, head: Head, body: memoryview | None = None) -> None:
         """Say something."""
 
@@ -118,6 +122,7 @@ class Peer:
     inbox: deque[tuple[Head, bytes | None]] = field(default_factory=deque)
     fetched: list[Bytes | bytes | Remote] | None = None
     confirmed: int = 0
+    unconfirmed: int = 0
     leaving: bool = False
 
     @property
@@ -132,10 +137,11 @@ class Whole:
     Not a pair of functions that know each other: a ring of them would keep the memory until it is collected.
     """
 
-    def __init__(self, remote: Remote, whole: Bytes, ask: Ask, there: Callable[[], None]) -> None:
+    def __init__(self, remote: Remote, whole: Bytes, size: int, ask: Ask, there: Callable[[], None]) -> None:
         self._remote, self._whole, self._ask, self._there = remote, whole, ask, there
-        self._starts = iter(range(0, remote.nbytes, PIECE))
-        self._left = -(-remote.nbytes // PIECE)
+        self._size = size
+        self._starts = iter(range(0, remote.nbytes, size))
+        self._left = -(-remote.nbytes // size)
 
     def begin(self) -> None:
         """Ask for the first pieces."""
@@ -147,7 +153,7 @@ class Whole:
     def _more(self) -> None:
         start = next(self._starts, None)
         if start is not None:
-            view = self._whole.data[start : start + PIECE]
+            view = self._whole.data[start : start + self._size]
             self._ask(self._remote.end, self._remote.lease, start, view, self._came)
 
     def _came(self, error: Exception | None) -> None:
@@ -189,7 +195,7 @@ class Node:
         self._requests = 0
         self._numbers = 0
         self._eager = 0
-        self._to_confirm = False
+        self._to_confirm = self._paused = False
         self._tick()
 
     # -- asked for by the program --------------------------------------------------------------------
@@ -247,15 +253,30 @@ class Node:
         """Something is wrong that the program has to know of."""
         self._mailbox.put(ChannelError(reason))
 
+    def pause(self) -> None:
+        """The way to all peers is broken: that nothing is heard of them says nothing about them."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """The way is open again: whatever may have been lost on it is said again."""
+        self._paused = False
+        now = time.monotonic()
+        for peer in list(self.peers.values()):
+            peer.last = now
+            if peer.session.open:
+                self._say_again(peer)
+            elif peer.link is not None:
+                self._introduce(peer.link, peer)
+
     @property
     def unsaid(self) -> int:
         """How many frames are not confirmed by peers that are there."""
-        return sum(peer.session.kept for peer in self.peers.values() if peer.session.open)
+        return sum(peer.session.kept for peer in self.peers.values() if peer.session.open and not peer.leaving)
 
     @property
     def lent(self) -> int:
         """How many buffers peers that are there may still want to read."""
-        return self.loans.to([end for end, peer in self.peers.items() if peer.session.open])
+        return self.loans.to([end for end, peer in self.peers.items() if peer.session.open and not peer.leaving])
 
     # -- links ---------------------------------------------------------------------------------------
 
@@ -428,6 +449,18 @@ class Node:
         elif not session.confirmed(hello.heard):
             raise DecodeError("the peer has heard what was never said")
 
+    def _say_late(self, peer: Peer, link: Link, now: float) -> None:
+        """Say and ask again what has had no answer since the last time that this was looked at."""
+        oldest = next(peer.session.again(), None)
+        if oldest is not None and oldest[0] == peer.unconfirmed:
+            for number, (head, body) in peer.session.again():
+                self._send(peer, link, head, number, body)
+        peer.unconfirmed = oldest[0] if oldest is not None else 0
+        for request, want in self._wants.items():
+            if want.end == peer.session.end and now - want.asked > self.me.silence_s / 4:
+                want.asked = now
+                link.send(_read(request, want, peer.session.heard))
+
     def _say_again(self, peer: Peer) -> None:
         link = peer.link
         if link is None:
@@ -492,6 +525,10 @@ class Node:
             return
         peer.seats = [seat for seat in peer.seats if seat.end != end]
         peer.leaving = not peer.seats
+        if peer.leaving and peer.link is not None and peer.link.lossy:
+            # Nothing is closed when it goes; it waits until it knows that this has been heard.
+            self._confirm()
+            self._courier.later(1.0, lambda: self.forget(peer, "it has left") if peer.leaving else None)
         self._mailbox.put(Left(peer.number, end, "it has left"))
 
     def _fetch(self, peer: Peer, head: Head, body: bytes | None) -> None:
@@ -542,7 +579,9 @@ class Node:
                 self._say(peer, Head(speech.RELEASE, lease=remote.lease))
                 self._pump(peer)
 
-        Whole(remote, whole, self._ask, there).begin()
+        # A broker holds, and copies, whatever is under way.
+        size = PIECE >> 2 if peer.link is not None and peer.link.lossy else PIECE
+        Whole(remote, whole, size, self._ask, there).begin()
 
     def _deliver(self, peer: Peer, head: Head) -> None:
         fetched, peer.fetched = peer.fetched or [], None
@@ -630,12 +669,16 @@ class Node:
     def _tick(self) -> None:
         """Show that this process is alive, and see who is not."""
         now = time.monotonic()
-        for peer in list(self.peers.values()):
+        for peer in [] if self._paused else list(self.peers.values()):
             if now - peer.last > self.me.silence_s:
                 self.forget(peer, f"nothing was heard of it for {self.me.silence_s:g} s")
             elif peer.link is not None and peer.session.open:
                 peer.confirmed = peer.session.heard
                 peer.link.send(Head(speech.BEAT, heard=peer.session.heard))
+                if peer.link.lossy:
+                    self._say_late(peer, peer.link, now)
+            elif peer.link is not None and peer.link.lossy:
+                self._introduce(peer.link, peer)
         self._courier.later(self.me.silence_s / 4, self._tick)
 
     def _confirm(self) -> None:

@@ -50,6 +50,8 @@ class Connection:
         address: what was dialled; "" if this side was called.
     """
 
+    lossy = False
+
     _busy: tuple[type[Exception], ...] = (BlockingIOError,)
     """What the socket raises when it has nothing, or no room."""
 

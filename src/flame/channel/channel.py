@@ -122,18 +122,26 @@ class Channel:
         """Whether a peer is there."""
         return end in self._members and end != self._seat.end
 
-    def await_join(self, timeout: float | None = None) -> bool:
+    def await_join(self, timeout: float | None = None, at_least: int = 1) -> bool:
         """Wait until somebody is there.
 
         Args:
             timeout: seconds; None waits as long as it takes.
+            at_least: how many have to be there.
 
         Returns:
             True if it **timed out**.
         """
-        if not self.empty():
-            return False
-        return not self._wait(lambda: not self.empty(), lambda: f"somebody to join as {self._other_role}", timeout)
+
+        def there() -> bool:
+            return len(self.all_ends()) >= at_least
+
+        def what() -> str:
+            if at_least == 1:
+                return f"somebody to join as {self._other_role}"
+            return f"{at_least} to join as {self._other_role}; {len(self.all_ends())} are there"
+
+        return not (there() or self._wait(there, what, timeout))
 
     def unread(self) -> str | None:
         """A peer, there or not, something of which waits to be received; None if nothing does."""

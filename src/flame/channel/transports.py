@@ -111,4 +111,13 @@ def _p2p(config: Config, host: str, pool: Pool) -> Carrier:
     return Network(me, CODING, pool, lambda node, courier: PeerToPeer(node, courier, host, listen))
 
 
-MAKERS: Mapping[str, Maker] = {"shm": _shm, "p2p": _p2p}
+def _mqtt(config: Config, host: str, pool: Pool) -> Carrier:
+    try:
+        from flame.backend.mqtt import Mqtt
+    except ImportError as error:
+        raise ConfigError("backend", "mqtt needs paho-mqtt", "pip install 'flame-fl[mqtt]'") from error
+    me = Me(config.job.job_id, config.task_id)
+    return Network(me, CODING, pool, lambda node, courier: Mqtt(node, courier, host))
+
+
+MAKERS: Mapping[str, Maker] = {"shm": _shm, "p2p": _p2p, "mqtt": _mqtt}

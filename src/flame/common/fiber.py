@@ -8,6 +8,7 @@ hub resumes them in a fixed order, so what a host computes does not depend on a 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -15,10 +16,15 @@ from typing import Protocol
 
 import greenlet
 
+logger = logging.getLogger(__name__)
+
 Condition = Callable[[], object]
 
 POLL_EVERY_S = 0.001
 """How long ready fibers may keep a host from looking at its sockets."""
+
+SAY_AFTER_S = 10.0
+"""How long a program that runs alone may wait before it says for what; then after twice as long each time."""
 
 IDLE_AFTER_S = 0.5
 """How long nobody must have been able to run before a host says that it is idle."""
@@ -101,7 +107,7 @@ class Hub:
         current = greenlet.getcurrent()
         deadline = None if seconds is None else self._clock() + seconds
         if not isinstance(current, Fiber):
-            return self._wait_alone(condition, deadline)
+            return self._wait_alone(condition, what, deadline)
         while True:
             self._park(current, what, deadline)
             if condition():
@@ -190,12 +196,18 @@ class Hub:
         if self._parked and not self._timed:
             raise RuntimeError("deadlock: " + "; ".join(f"{who} waits for {what}" for who, what in self.waits()))
 
-    def _wait_alone(self, condition: Condition, deadline: float | None) -> bool:
+    def _wait_alone(self, condition: Condition, what: Callable[[], str], deadline: float | None) -> bool:
+        """Wait in the operating system; whoever looks at the log is told for what, if it takes long."""
+        say_at, every_s = self._clock() + SAY_AFTER_S, SAY_AFTER_S
         while not condition():
-            left = None if deadline is None else deadline - self._clock()
-            if left is not None and left <= 0:
+            now = self._clock()
+            if deadline is not None and deadline <= now:
                 return False
-            self._poll(left)
+            if say_at <= now:
+                logger.warning("still waiting for %s", what())
+                every_s *= 2
+                say_at = now + every_s
+            self._poll(say_at - now if deadline is None else min(say_at, deadline) - now)
         return True
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import field as record_field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Struct, field
@@ -184,6 +184,7 @@ class _Known(Struct, rename="camel"):
     weight_decay: float | None = None
     aggregation_goal: int | None = field(default=None, name="aggGoal")
     concurrency: int | None = None
+    min_peers: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
 #: The JSON name of each known hyperparameter.
@@ -193,9 +194,10 @@ JSON_NAMES: Mapping[str, str] = dict(zip(_Known.__struct_fields__, _Known.__stru
 class Hyperparameters:
     """Numbers that role code reads: `config.hyperparameters.rounds`.
 
-    Seven are known: `rounds`, `epochs`, `batch_size`, `learning_rate`, `weight_decay`, `aggregation_goal` and
-    `concurrency`. They may be given under their JSON names (`batchSize`, …, `aggGoal`) or their own, which
-    win; a numeric string becomes a number. All else is kept as it is, as an attribute of the same name.
+    Eight are known: `rounds`, `epochs`, `batch_size`, `learning_rate`, `weight_decay`, `aggregation_goal`,
+    `concurrency`, and `min_peers`, how many peers an aggregator waits for before its first round. They may be given
+    under their JSON names (`batchSize`, …, `aggGoal`) or their own, which win; a numeric string becomes a number. All
+    else is kept as it is, as an attribute of the same name.
 
     Raises:
         ConfigError: a known one is not a number.
@@ -208,6 +210,7 @@ class Hyperparameters:
     weight_decay: float | None
     aggregation_goal: int | None
     concurrency: int | None
+    min_peers: int | None
 
     def __init__(self, /, **values: Any) -> None:
         known = {name: values.pop(name) for name in JSON_NAMES.values() if name in values}

@@ -133,7 +133,7 @@ class TopAggregator(Role):
 
     def _distribute_weights(self, tag: str) -> None:
         channel = self._channel(tag)
-        channel.await_join()
+        channel.await_join(at_least=1 if self._begun else self.config.hyperparameters.min_peers or 1)
         if not self._begun:
             self._begin_with_base_model()
             self._begun = True
@@ -169,6 +169,7 @@ class MiddleAggregator(Role):
         self.dataset_size = 0
         self.fetch_success = False
         self.trainer_no_show = False
+        self._begun = False
 
     @classmethod
     def get_func_tags(cls) -> list[str]:
@@ -239,7 +240,9 @@ class MiddleAggregator(Role):
         order = self._following.order
         assert order is not None  # `fetch` comes first
         channel = self._channel(tag)
-        self.trainer_no_show = channel.await_join(WAIT_TIME_FOR_TRAINER)
+        at_least = 1 if self._begun else self.config.hyperparameters.min_peers or 1
+        self.trainer_no_show = channel.await_join(WAIT_TIME_FOR_TRAINER, at_least)
+        self._begun = True
         if self.trainer_no_show:
             self._following.answer(self._channel(TAG_UPLOAD), None, 0, {})
             return
