@@ -20,8 +20,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flame.backend.certificates import issue_service, issue_worker, make_authority, read
+from flame.backend.credentials import Credentials
 from flame.backend.directory import Seat
-from flame.backend.tls import Credentials, Identity, admits, client_context, identity, identity_of, server_context
+from flame.backend.tls import Identity, admits, client_context, identity, identity_of, server_context
 from flame.errors import ChannelError, ConfigError
 
 PATIENCE_S = 20.0

@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 
 from flame import cli
 from flame.backend.certificates import issue_service, issue_worker, make_authority, read
-from flame.backend.tls import Credentials, client_context, credentials_of
+from flame.backend.credentials import Credentials
+from flame.backend.tls import client_context, credentials_of
 from flame.config.build import configs
 from flame.config.job import read_job
 from flame.errors import ConfigError

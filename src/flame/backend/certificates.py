@@ -25,8 +25,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from flame.backend.credentials import Credentials
 from flame.backend.directory import Seat
-from flame.backend.tls import AUTHORITY, Credentials, Identity, credentials_of, files_of, identity_of, place_uris
+from flame.backend.tls import AUTHORITY, Identity, credentials_of, files_of, identity_of, place_uris
 from flame.errors import ChannelError, ConfigError
 
 #: The hosts that a worker's certificate is for unless others are given: this machine, seen from itself.

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from flame.backend.courier import Courier
+from flame.backend.credentials import Credentials
+from flame.backend.directory import Seat
 from flame.backend.tcp import READ, WRITE, Connection, Lines, Owner, split
-from flame.backend.tls import Credentials, client_context, server_context
+from flame.backend.tls import admits, client_context, identity, server_context
+from flame.errors import ChannelError
 
 
 class Guarded(Connection):
@@ -74,4 +78,16 @@ def lines(credentials: Credentials) -> Lines:
     return Lines(
         partial(Guarded, client_context(credentials)),
         partial(Guarded, server_context(credentials)),
+        _admits,
     )
+
+
+def _admits(link: Connection, job: str, end: str, seats: Sequence[Seat]) -> str:
+    """Why whoever is at the other side may not be that worker on those seats; "" if its certificate says that it is."""
+    try:
+        who = identity(link.certificate)
+    except ChannelError as error:
+        return str(error)
+    if who.end != end:
+        return f"its certificate is not for {end}"
+    return admits(who, job, seats)

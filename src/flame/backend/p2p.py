@@ -58,6 +58,7 @@ class PeerToPeer:
         self._told = self._complained = time.monotonic()
         self._calling: set[str] = set()
         node.on_lost = self._lost
+        node.admits = self._admits
         courier.call(self._begin)
 
     # -- calls that are made ---------------------------------------------------------------------------
@@ -108,6 +109,10 @@ class PeerToPeer:
             self._node.forget(peer, "its process has ended")
             return
         self._call(end)
+
+    def _admits(self, link: object, end: str, seats: Sequence[Seat]) -> str:
+        assert isinstance(link, Connection)  # there are no others here
+        return self._lines.admits(link, self._node.me.job, end, seats)
 
     # -- calls that are taken ----------------------------------------------------------------------------
 

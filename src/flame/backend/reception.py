@@ -14,11 +14,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from flame.backend.courier import Courier
+from flame.backend.directory import Seat
 from flame.backend.node import proof
-from flame.backend.tcp import Connection, Line
+from flame.backend.tcp import Connection, Lines
 from flame.errors import DecodeError
 from flame.wire import speech
 from flame.wire.speech import Head, Hello, Meeting
+
+PLAIN = Lines()
 
 AT_ONCE = 1000
 """Of how many others one message tells."""
@@ -44,7 +47,7 @@ class Reception:
         courier: whose thread this is.
         door: a listening socket.
         token: who does not know it is sent away; b"" lets everybody in.
-        line: how connections are made of what is accepted.
+        lines: how connections are made of what is accepted.
         silence_s: how long a process may be silent before it counts as gone.
     """
 
@@ -53,11 +56,11 @@ class Reception:
         courier: Courier,
         door: socket.socket,
         token: bytes = b"",
-        line: Line = Connection,
+        lines: Lines = PLAIN,
         silence_s: float = 10.0,
     ) -> None:
         door.setblocking(False)
-        self._courier, self._door, self._token, self._line = courier, door, token, line
+        self._courier, self._door, self._token, self._lines = courier, door, token, lines
         self._silence_s = silence_s
         self._guests: dict[tuple[str, str], Guest] = {}
         self._sitting: dict[tuple[str, speech.Place], dict[str, Guest]] = {}
@@ -79,7 +82,7 @@ class Reception:
             sock, _ = self._door.accept()
         except OSError:
             return
-        self._line(self._courier, sock, self, "")
+        self._lines.take(self._courier, sock, self, "")
 
     def opened(self, link: Connection) -> None:
         """Speak first: what the guest proves is about this number."""
@@ -98,6 +101,9 @@ class Reception:
             self._introduced(link, speech.hello_from(head.header))
         elif guest is not None and head.kind == speech.SEATS:
             seating = speech.seating_from(head.header)
+            reason = self._lines.admits(link, guest.job, guest.end, [Seat(*row) for row in seating.seats])
+            if reason:
+                raise DecodeError(reason)
             self._seated(guest, [row[:3] for row in seating.seats], seating.wants)
         elif head.kind != speech.BEAT:
             raise DecodeError(f"a frame of kind {head.kind} at the rendezvous")
@@ -118,6 +124,10 @@ class Reception:
         right = proof(self._token, hello.job, hello.end, hello.mine, nonce)
         if self._token and not (hello.yours == nonce and hmac.compare_digest(hello.proof, right)):
             self._refuse(link, "it does not know the job's token")
+            return
+        reason = self._lines.admits(link, hello.job, hello.end, [Seat(*row) for row in hello.seats])
+        if reason:
+            self._refuse(link, reason)
             return
         before = self._guests.get((hello.job, hello.end))
         if before is not None and before.link is not link:

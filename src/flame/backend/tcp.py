@@ -6,11 +6,12 @@ import contextlib
 import selectors
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from flame.backend.courier import Courier
+from flame.backend.directory import Seat
 from flame.errors import DecodeError
 from flame.wire.speech import MOST_BODY, MOST_HEAD, PREFIX, Head, encode, head_from
 
@@ -260,10 +261,12 @@ class Lines:
     Attributes:
         call: of one that calls.
         take: of one that was called.
+        admits: why whoever is at the other side may not be a job's worker on some seats; "" if it may.
     """
 
     call: Line = Connection
     take: Line = Connection
+    admits: Callable[[Connection, str, str, Sequence[Seat]], str] = lambda link, job, end, seats: ""
 
 
 def dial(courier: Courier, address: str, owner: Owner, line: Line = Connection) -> Connection | None:

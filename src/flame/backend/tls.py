@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import quote, unquote
 
+from flame.backend.credentials import Credentials
 from flame.backend.directory import Seat
 from flame.errors import ChannelError, ConfigError
 
@@ -28,21 +29,6 @@ AUTHORITY = "ca"
 _SCHEME = "flame:"
 _URI = re.compile(r"flame://([^/?]+)/([^/?]+)(?:\?role=([^&]*)&channel=([^&]*)&group=([^&]*))?")
 _AGAIN = "issue it again with `flame ca`"
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """The files with which one end of a connection shows who it is, and knows who the others are; all are PEM.
-
-    Attributes:
-        ca: the authority's certificate.
-        cert: this end's certificate.
-        key: the private key that belongs to it, without a passphrase.
-    """
-
-    ca: Path
-    cert: Path
-    key: Path
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from flame.backend import Backend
+from flame.backend.courier import Courier
+from flame.backend.credentials import Credentials, read_token
 from flame.backend.directory import Seat
 from flame.backend.network import Network
-from flame.backend.node import Me
-from flame.backend.p2p import PeerToPeer
+from flame.backend.node import Me, Node
+from flame.backend.p2p import PLAIN, PeerToPeer
 from flame.backend.pool import Pool
 from flame.backend.rendezvous import Together
 from flame.channel.coding import CODING
@@ -106,9 +109,17 @@ def _shm(config: Config, host: str, pool: Pool) -> Carrier:
 
 
 def _p2p(config: Config, host: str, pool: Pool) -> Carrier:
-    me = Me(config.job.job_id, config.task_id)
-    listen = os.environ.get("FLAME_LISTEN", "")
-    return Network(me, CODING, pool, lambda node, courier: PeerToPeer(node, courier, host, listen))
+    credentials = _credentials(config)
+    lines = PLAIN
+    if credentials is not None:
+        from flame.backend.guarded import lines as guarded  # whoever has no TLS does without its memory
+
+        lines = guarded(credentials)
+
+    def finder(node: Node, courier: Courier) -> PeerToPeer:
+        return PeerToPeer(node, courier, host, config.network.listen, lines)
+
+    return Network(_me(config), CODING, pool, finder)
 
 
 def _mqtt(config: Config, host: str, pool: Pool) -> Carrier:
@@ -116,8 +127,29 @@ def _mqtt(config: Config, host: str, pool: Pool) -> Carrier:
         from flame.backend.mqtt import Mqtt
     except ImportError as error:
         raise ConfigError("backend", "mqtt needs paho-mqtt", "pip install 'flame-fl[mqtt]'") from error
-    me = Me(config.job.job_id, config.task_id)
-    return Network(me, CODING, pool, lambda node, courier: Mqtt(node, courier, host))
+    credentials = _credentials(config)
+    context = None
+    if credentials is not None:
+        from flame.backend.tls import client_context
+
+        context = client_context(credentials)
+
+    def finder(node: Node, courier: Courier) -> Mqtt:
+        return Mqtt(node, courier, host, context, config.network.patience)
+
+    return Network(_me(config), CODING, pool, finder)
+
+
+def _me(config: Config) -> Me:
+    path = config.network.token_file
+    token = read_token(Path(path)) if path else b""
+    silence_s = float(os.environ.get("FLAME_SILENCE_S", config.network.silence))
+    return Me(config.job.job_id, config.task_id, token, silence_s)
+
+
+def _credentials(config: Config) -> Credentials | None:
+    files = config.network.files
+    return Credentials(*map(Path, files)) if all(files) else None
 
 
 MAKERS: Mapping[str, Maker] = {"shm": _shm, "p2p": _p2p, "mqtt": _mqtt}

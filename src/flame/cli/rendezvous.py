@@ -8,11 +8,11 @@ import threading
 from pathlib import Path
 
 from flame.backend.courier import Courier
+from flame.backend.credentials import Credentials, read_token
 from flame.backend.guarded import lines
 from flame.backend.p2p import RENDEZVOUS_PORT, listen
 from flame.backend.reception import Reception
-from flame.backend.tcp import Connection, join
-from flame.backend.tls import Credentials
+from flame.backend.tcp import Lines, join
 from flame.errors import ConfigError, FlameError
 
 
@@ -40,7 +40,7 @@ def _run(arguments: argparse.Namespace) -> int:
     files = (arguments.ca, arguments.cert, arguments.key)
     if any(files) and not all(files):
         raise ConfigError("--ca, --cert, --key", "TLS needs all three", "make them with `flame ca service`")
-    line = lines(Credentials(*files)).take if all(files) else Connection
+    connections = lines(Credentials(*files)) if all(files) else Lines()
     token = read_token(arguments.token_file) if arguments.token_file else b""
     door = listen(arguments.listen)
     stopped = threading.Event()
@@ -51,7 +51,7 @@ def _run(arguments: argparse.Namespace) -> int:
         stopped.set()
 
     courier = Courier("flame-rendezvous", failed)
-    Reception(courier, door, token, line)
+    Reception(courier, door, token, connections)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
     courier.start()
@@ -63,19 +63,3 @@ def _run(arguments: argparse.Namespace) -> int:
         raise FlameError(f"the rendezvous failed: {failures[0]!r}") from failures[0]
     courier.stop()
     return 0
-
-
-def read_token(path: Path) -> bytes:
-    """What is in a token's file, less the white space around it.
-
-    Raises:
-        ConfigError: it cannot be read, or is too short to be a secret.
-    """
-    try:
-        token = path.read_bytes().strip()
-    except OSError as error:
-        raise ConfigError(str(path), f"cannot be read: {error.strerror}") from error
-    if len(token) < 16:
-        fix = "put at least 16 random bytes there, such as the output of `openssl rand -hex 32`"
-        raise ConfigError(str(path), "is too short for a token", fix)
-    return token

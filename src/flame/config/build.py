@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from flame.config.read import backend_sort, func_tag_map
-from flame.config.records import Broker, Job, JobSpec
+from flame.config.records import Broker, Job, JobSpec, Network
 from flame.config.worker import Config
 from flame.tag import Tag, WorkerSpec
 
@@ -65,4 +65,5 @@ def _of_role(tag: Tag, job: JobSpec, role: str) -> Config:
         base_model=model.base_model,
         max_run_time=job.max_run_time,
         dependencies=model.dependencies,
+        network=Network(),
     )

@@ -21,6 +21,7 @@ from flame.config.records import (
     DataSampler,
     Hyperparameters,
     Job,
+    Network,
     Optimizer,
     Privacy,
     Registry,
@@ -31,6 +32,7 @@ from flame.errors import ConfigError
 from flame.tag import Channel, GroupBy
 
 COMMENT = "//"
+FILES = ("ca", "cert", "key", "token_file")
 _VERBATIM = ("hyperparameters", "kwargs")
 _WHERE = re.compile(r"(?P<reason>.*) - at `\$\.?(?P<path>.*)`\Z", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(?P<name>[^`]+)`\Z")
@@ -85,6 +87,7 @@ class _Worker(Struct, rename="camel"):
     dataset: str = ""
     max_run_time: int = 300
     dependencies: tuple[str, ...] | UnsetType = UNSET
+    network: Network = field(default_factory=Network)
 
 
 def load_json(path: str | Path) -> Any:
@@ -194,7 +197,17 @@ def worker_settings(content: object, source: str = "") -> dict[str, Any]:
         "dataset": file.dataset,
         "max_run_time": file.max_run_time,
         "dependencies": None if file.dependencies is UNSET else file.dependencies,
+        "network": _network(file.network, source),
     }
+
+
+def _network(network: Network, source: str) -> Network:
+    """The settings with the files where they are: a relative name is beside the file that it stands in."""
+    if any(network.files) and not all(network.files):
+        raise ConfigError(located(source, "network"), "TLS needs ca, cert and key", "make them with `flame ca`")
+    folder = Path(source).parent
+    beside = {name: str(folder / path) for name in FILES if (path := getattr(network, name))}
+    return msgspec.structs.replace(network, **beside)
 
 
 def func_tag_map(channels: Mapping[str, Channel], role: str) -> dict[str, str]:

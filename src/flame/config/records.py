@@ -174,6 +174,33 @@ class DataSampler(Struct, frozen=True):
         return DataSampler(self.sort, {**hyperparameters.to_dict(), **self.kwargs})
 
 
+class Network(Struct, frozen=True, rename="camel"):
+    """How a worker that talks over a network is reached, knows its peers, and loses patience.
+
+    Attributes:
+        listen: where it can be called, as host:port; "" for a free port where the rendezvous is reached from.
+        ca: the certificate of the authority that its peers' certificates are of; "" for no TLS.
+        cert: its own certificate.
+        key: its own private key.
+        token_file: a file that only the job's workers have; "" for none.
+        silence: seconds after which a peer of which nothing is heard counts as gone.
+        patience: seconds after which a broker that does not answer is an error.
+    """
+
+    listen: str = ""
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+    token_file: str = ""
+    silence: Annotated[float, msgspec.Meta(gt=0)] = 10.0
+    patience: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+
+    @property
+    def files(self) -> tuple[str, str, str]:
+        """The three files of TLS."""
+        return self.ca, self.cert, self.key
+
+
 class _Known(Struct, rename="camel"):
     """The hyperparameters whose type is known."""
 

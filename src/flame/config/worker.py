@@ -18,6 +18,7 @@ from flame.config.records import (
     DataSampler,
     Hyperparameters,
     Job,
+    Network,
     Optimizer,
     Privacy,
     Registry,
@@ -56,6 +57,7 @@ class Config:
         base_model: the registered model to begin with, or None.
         max_run_time: seconds; kept from the file.
         dependencies: packages; kept from the file; None if it does not say.
+        network: how a worker that talks over a network is reached, and knows its peers.
 
     Raises:
         ConfigError: the file cannot be read or a setting in it is wrong; the path says where.
@@ -83,6 +85,7 @@ class Config:
     base_model: BaseModel | None
     max_run_time: int
     dependencies: tuple[str, ...] | None
+    network: Network
 
     def __init__(self, config_path: str | PathLike[str]) -> None:
         path = Path(config_path)
@@ -132,6 +135,7 @@ class Config:
             "baseModel": msgspec.to_builtins(self.base_model),
             "maxRunTime": self.max_run_time,
             "dependencies": None if self.dependencies is None else list(self.dependencies),
+            "network": msgspec.to_builtins(self.network) if self.network != Network() else None,
         }
         return {key: value for key, value in content.items() if value is not None}
 

@@ -1,0 +1,39 @@
+"""What a worker shows to be let in: the files of TLS, and the job's token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from flame.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The files with which one end of a connection shows who it is, and knows who the others are; all are PEM.
+
+    Attributes:
+        ca: the authority's certificate.
+        cert: this end's certificate.
+        key: the private key that belongs to it, without a passphrase.
+    """
+
+    ca: Path
+    cert: Path
+    key: Path
+
+
+def read_token(path: Path) -> bytes:
+    """What is in a token's file, less the white space around it.
+
+    Raises:
+        ConfigError: it cannot be read, or is too short to be a secret.
+    """
+    try:
+        token = path.read_bytes().strip()
+    except OSError as error:
+        raise ConfigError(str(path), f"cannot be read: {error.strerror}") from error
+    if len(token) < 16:
+        fix = "put at least 16 random bytes there, such as the output of `openssl rand -hex 32`"
+        raise ConfigError(str(path), "is too short for a token", fix)
+    return token
