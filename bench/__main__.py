@@ -1,4 +1,4 @@
-"""`python -m bench [A B C D E]`: measure, print a table, write bench/results.json."""
+"""`python -m bench [A B C D E N]`: measure, print a table, write bench/results.json."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench import expansion
+from bench import expansion, network
 from bench.measure import Failed, supported
 from bench.workloads import WORKLOADS, run
 
 RESULTS = Path(__file__).with_name("results.json")
-NAMES = ("A", "B", "C", "D", "E")
+NAMES = ("A", "B", "C", "D", "E", "N")
 
 
 def main(arguments: list[str]) -> int:
@@ -45,7 +45,8 @@ def main(arguments: list[str]) -> int:
 
 def one(name: str) -> dict[str, Any]:
     """Measure one workload and print its block of the table."""
-    result = run(name) if name in WORKLOADS else of_expansion()
+    others = {"D": of_expansion, "N": network.measure}
+    result = run(name) if name in WORKLOADS else others[name]()
     print(f"{name}  {result['what']}")
     if "floor" in result:
         show_costs(result)

@@ -12,11 +12,15 @@ import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from bench.workloads import floor_side
 
 HERE = Path(__file__).resolve().parent
 CHANNEL = {
@@ -25,6 +29,43 @@ CHANNEL = {
     "groupBy": {"type": "tag", "value": ["default"]},
     "funcTags": {"trainer": ["fetch", "upload"], "aggregator": ["distribute", "aggregate"]},
 }
+
+
+CLIENTS, ROUNDS = 4, 6
+LARGE, MIDDLE, SMALL = 25_000_000, 1_000_000, 1_000
+
+
+def measure() -> dict[str, Any]:
+    """Workload N as an object of results.json."""
+    with tempfile.TemporaryDirectory(prefix="flame-bench-") as folder:
+        scratch = Path(folder)
+        measured = {
+            f"{transport} {numbers:,}": run(
+                transport, scratch, numbers=numbers, arrays=20, clients=CLIENTS, rounds=ROUNDS
+            )
+            for transport in ("p2p", "mqtt")
+            for numbers in (LARGE, MIDDLE, SMALL)
+        }
+        floor = asdict(floor_side(("b", "tcp"), scratch))
+    large, effective = measured[f"p2p {LARGE:,}"], 2 * CLIENTS * 4 * LARGE / 300e6
+    rows = [
+        ("a round of 100 MB models over p2p / plain TCP", large["round_s"] / floor["round_s"], 1.5, " x"),
+        ("the aggregator's memory / its model, p2p", large["peak"] / (4 * LARGE), 2.5, " x"),
+        ("a round of 4 MB models over p2p", measured[f"p2p {MIDDLE:,}"]["round_s"], 0.05, " s"),
+        ("a client-round of small models, p2p", measured[f"p2p {SMALL:,}"]["round_s"] / CLIENTS * 1e3, 1, " ms"),
+        ("a client-round of small models, mqtt", measured[f"mqtt {SMALL:,}"]["round_s"] / CLIENTS * 1e3, 1, " ms"),
+        ("a round of 100 MB models over mqtt at 300 MB/s", measured[f"mqtt {LARGE:,}"]["round_s"], effective, " s"),
+    ]
+    return {
+        "workload": "N",
+        "what": "workload B as separate programs over p2p and mqtt",
+        "measured": measured,
+        "other_floors": {"plain TCP": floor},
+        "targets": [
+            {"what": what, "measured": value, "limit": limit, "unit": unit, "met": value <= limit}
+            for what, value, limit, unit in rows
+        ],
+    }
 
 
 def run(transport: str, scratch: Path, *, numbers: int, arrays: int, clients: int, rounds: int) -> dict[str, Any]:
