@@ -15,6 +15,8 @@ from flame.errors import ExtensionError
 BUILT_IN: dict[tuple[str, str], str] = {
     ("backend", "inproc"): "flame.backend.inproc:InProc",
     ("backend", "shm"): "flame.backend.shm:SharedMemory",
+    ("backend", "p2p"): "flame.backend.p2p:PeerToPeer",
+    ("backend", "mqtt"): "flame.backend.mqtt:Mqtt",
     ("selector", "default"): "flame.selector.default:Default",
     ("selector", "random"): "flame.selector.random:Random",
     ("optimizer", "fedavg"): "flame.optimizer.fedavg:FedAvg",

@@ -70,6 +70,8 @@ def guarded_point(sort: str, folder: Path, authority: Path) -> Iterator[str]:
             pytest.skip("mosquitto is not installed, and the broker in Python asks nobody for a certificate")
         lines = [f"listener {port} {host}", "require_certificate true", "allow_anonymous true", "user root"]
         lines += [f"cafile {files.ca}", f"certfile {files.cert}", f"keyfile {files.key}"]
+        (folder / "acl").write_text(rules_on("secure-a-federation.md"))
+        lines += ["use_identity_as_username true", f"acl_file {folder / 'acl'}"]
         (folder / "mosquitto.conf").write_text("\n".join(lines) + "\n")
         command = [program, "-c", str(folder / "mosquitto.conf")]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -80,6 +82,36 @@ def guarded_point(sort: str, folder: Path, authority: Path) -> Iterator[str]:
     finally:
         process.kill()
         process.wait()
+
+
+def rules_on(page: str) -> str:
+    """The broker's rules, as the documentation gives them."""
+    text = (Path(__file__).parents[2] / "docs" / "how-to" / page).read_text(encoding="utf-8")
+    return text.split('title="acl"\n')[1].split("```")[0]
+
+
+@pytest.mark.parametrize("federation", ["mqtt"], indirect=True)
+def test_the_broker_lets_nobody_speak_for_somebody_else(federation: Federation) -> None:
+    """A worker with a certificate of its own tells a trainer, in the aggregator's name, that it is all over."""
+    paho = pytest.importorskip("paho.mqtt.client")
+    site = federation.start("trainer", trainer(network=federation.network("site", "trainer")), "site")
+    until(federation.sign("site", "loading").exists, "the trainer loads")
+    files = federation.network("rogue", "trainer")
+    rogue = paho.Client(paho.CallbackAPIVersion.VERSION2)
+    rogue.tls_set(files["ca"], files["cert"], files["key"])
+    host, port = federation.broker.split(":")
+    rogue.connect(host, int(port))
+    rogue.loop_start()
+    heard: list[str] = []
+    rogue.on_message = lambda client, data, message: heard.append(message.topic)
+    rogue.subscribe(f"flame/{JOB}/to/#", 1)
+    for sender in ("top", "rogue"):
+        topic = f"flame/{JOB}/to/{task_id('site')}/{task_id(sender)}"
+        rogue.publish(topic, b"nonsense", 1).wait_for_publish(5)
+    top = federation.start("aggregator", aggregator(network=federation.network("top", "aggregator")), "top")
+    assert ok(top) == [1.0, 2.0, 3.0] and len(ok(site)) == 3
+    rogue.loop_stop()
+    assert not heard
 
 
 def test_a_job_of_three_processes(federation: Federation) -> None:

@@ -108,7 +108,7 @@ class Machine:
     """Starts programs one by one, in a folder of their own; ends what is left when it is closed."""
 
     def __init__(self, folder: Path, sort: str = "shm", broker: str = "") -> None:
-        self.folder, self.sort = folder, sort
+        self.folder, self.sort, self.broker = folder, sort, broker
         self._own = {"backend": sort, "brokers": [{"host": broker or "localhost", "sort": sort}]}
         # The path of a unix socket has room for some 100 characters.
         self._doors = tempfile.TemporaryDirectory(prefix="flame-", dir="/tmp")
