@@ -113,6 +113,7 @@ BAD = {
     "no offsets": file_of({"w": {"dtype": "F32", "shape": [2]}}, bytes(8)),
     "a negative length": file_of({"w": tensor(shape=[-2])}, bytes(8)),
     "a huge length": file_of({"w": tensor(shape=[2**40, 2**40])}, bytes(8)),
+    "lengths whose product would never be done": file_of({"w": tensor(shape=[2**47] * 300_000)}, bytes(8)),
     "a length that is a fraction": file_of({"w": tensor(shape=[2.0])}, bytes(8)),
     "shape and bytes disagree": file_of({"w": tensor(shape=[3])}, bytes(8)),
     "a hole": file_of({"w": tensor(start=4, stop=12)}, bytes(12)),

@@ -644,6 +644,7 @@ class Node:
                 inline.append(view)
             else:
                 parts.append((self.loans.lend(view, ends), view.nbytes))
+                self.last_read = time.monotonic()
         body = b"".join(inline)
         return Head(speech.MESSAGE, header=header, parts=parts, lazy=lazy), body or None
 

@@ -121,6 +121,10 @@ def convert(value: object, wanted: type[T], source: str = "", path: str = "") ->
     """
     try:
         return msgspec.convert(_without_comments(value), wanted, strict=False)
+    except RecursionError:
+        raise ConfigError(located(source, path), "is nested too deeply") from None
+    except UnicodeEncodeError as error:
+        raise ConfigError(located(source, path), f"holds a value that cannot be read: {error}") from None
     except msgspec.ValidationError as error:
         reason, spot = str(error), ""
         if found := _WHERE.match(reason):
@@ -142,6 +146,8 @@ def _without_comments(value: object, *, key: str = "") -> object:
         return {name: _without_comments(item, key=name) for name, item in rows.items()}
     if isinstance(value, list):
         return [_without_comments(item) for item in value]
+    if isinstance(value, str):
+        value.encode()  # JSON can say half a surrogate pair, and nobody could write it down again
     return value
 
 

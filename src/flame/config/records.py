@@ -227,7 +227,7 @@ class Hyperparameters:
     else is kept as it is, as an attribute of the same name.
 
     Raises:
-        ConfigError: a known one is not a number.
+        ConfigError: a known one is not a number, or one has the name of a method.
     """
 
     rounds: int
@@ -240,6 +240,8 @@ class Hyperparameters:
     min_peers: int | None
 
     def __init__(self, /, **values: Any) -> None:
+        if taken := [name for name in ("dict", "to_dict") if name in values]:
+            raise ConfigError(f"hyperparameters.{taken[0]}", "is the name of something else", "choose another name")
         known = {name: values.pop(name) for name in JSON_NAMES.values() if name in values}
         known |= {json: values.pop(own) for own, json in JSON_NAMES.items() if own in values}
         try:
@@ -248,6 +250,8 @@ class Hyperparameters:
             reason, _, path = str(error).partition(" - at `$.")
             reason = reason[0].lower() + reason[1:]
             raise ConfigError(f"hyperparameters.{path.rstrip('`')}", reason) from None
+        except UnicodeEncodeError as error:
+            raise ConfigError("hyperparameters", f"holds a value that cannot be read: {error}") from None
         self.__dict__.update({own: getattr(record, own) for own in JSON_NAMES}, **values)
 
     def __getattr__(self, name: str) -> Any:

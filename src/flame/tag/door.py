@@ -7,6 +7,7 @@ checked;
 
 from __future__ import annotations
 
+import re
 import reprlib
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +16,9 @@ from flame.tag import keys
 from flame.tag.finding import Finding, hint, join
 from flame.tag.load import Repeated
 from flame.tag.schema import Channel, Connector, GroupBy, Role, Tag
+
+_HALF = re.compile("[\ud800-\udfff]")
+"""Half a surrogate pair: JSON can say it, and nobody can write it down."""
 
 
 def parse(content: object) -> tuple[Tag, list[Finding]]:
@@ -124,14 +128,20 @@ class _Door:
         for name in value:
             if not isinstance(name, str):
                 self.wrong(name, path, "keys that are text")
-        return {name: item for name, item in value.items() if isinstance(name, str) and name != keys.COMMENT}
+            elif _HALF.search(name):
+                self.is_text(name, path)
+        texts = {name: item for name, item in value.items() if isinstance(name, str) and not _HALF.search(name)}
+        return {name: item for name, item in texts.items() if name != keys.COMMENT}
 
     def text(self, row: Mapping[str, object], path: str, key: str) -> str:
         return self.is_text(row[key], join(path, key)) if key in row else ""
 
     def is_text(self, value: object, path: str) -> str:
         if isinstance(value, str):
-            return value
+            if not _HALF.search(value):
+                return value
+            self.report(path, f"{reprlib.repr(value)} has half a surrogate pair in it", "write whole characters")
+            return ""
         self.wrong(value, path, "text")
         return ""
 

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from flame.errors import WeightsError
-from flame.weights.layout import RANK, Allocate, Layout, Weights, plain_memory
+from flame.weights.layout import MOST_DIMENSIONS, RANK, Allocate, Layout, Weights, plain_memory
 
 NAMES = {dtype: f"{dtype.kind.upper()}{8 * dtype.itemsize}" for dtype in RANK}
 DTYPES = {name: dtype for dtype, name in NAMES.items()}
@@ -141,7 +141,10 @@ def _tensor(path: Path, name: str, entry: object) -> Tensor:
     """One tensor of a header that somebody wrote."""
     match entry:
         case {"dtype": str(type_name), "shape": [*shape], "data_offsets": [start, stop]} if type_name in DTYPES:
-            if all(type(number) is int and 0 <= number < 2**48 for number in (*shape, start, stop)):
+            # Few dimensions, before their product is taken: that of a million large ones would never be done.
+            if len(shape) <= MOST_DIMENSIONS and all(
+                type(number) is int and 0 <= number < 2**48 for number in (*shape, start, stop)
+            ):
                 return name, DTYPES[type_name], shape, start, stop
         case {"dtype": str(type_name)} if type_name not in DTYPES:
             raise WeightsError(f"{path}: tensor {name} is {type_name}; readable are {', '.join(DTYPES)}")
