@@ -146,8 +146,6 @@ def _without_comments(value: object, *, key: str = "") -> object:
         return {name: _without_comments(item, key=name) for name, item in rows.items()}
     if isinstance(value, list):
         return [_without_comments(item) for item in value]
-    if isinstance(value, str):
-        value.encode()  # JSON can say half a surrogate pair, and nobody could write it down again
     return value
 
 
