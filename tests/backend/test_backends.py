@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flame.backend import Backend
+from flame.backend.courier import Courier
 from flame.backend.directory import Directory, Seat
 from flame.backend.inproc import InProc
 from flame.backend.link import HELLO, LEAVE, RELEASE, Head, Link
+from flame.backend.network import Network
+from flame.backend.node import Me
+from flame.backend.p2p import PeerToPeer
 from flame.backend.pool import SMALLEST, Pool
+from flame.backend.reception import Reception
 from flame.backend.rendezvous import Rendezvous, folder_of
 from flame.backend.shm import SharedMemory, seats_from_plain
 from flame.channel.coding import CODING, Sealed
@@ -114,7 +120,59 @@ def three_hosts() -> Net:
     return Net(backends)
 
 
-NETS: dict[str, Callable[[], Net]] = {"inproc": inproc, "shm in one host": one_host, "shm": three_hosts}
+class Far(Net):
+    """Workers whose couriers work while nobody looks; they have met at a rendezvous."""
+
+    def __init__(self) -> None:
+        self.networks: dict[str, Network] = {}
+        self._door = socket.create_server(("127.0.0.1", 0))
+        address = f"127.0.0.1:{self._door.getsockname()[1]}"
+        self._courier = Courier("rendezvous", lambda error: None)
+        self._reception = Reception(self._courier, self._door)
+        self._courier.start()
+        for end in "ABZ":
+            self.networks[end] = Network(
+                Me("job", end), CODING, Pool(), lambda node, courier: PeerToPeer(node, courier, address)
+            )
+            seats = [seat for seat in SEATS if seat.end == end]
+            wants = [Seat(channel, group, "y" if role == "x" else "x", "") for channel, group, role, _ in seats]
+            self.networks[end].sit(seats, [want[:3] for want in wants])
+        super().__init__(dict(self.networks))
+        deadline = time.monotonic() + 20
+        while not (self._met("A") and self._met("B")):
+            assert time.monotonic() < deadline, "A and B do not meet"
+            self.networks["A"].poll(0.01)
+            self.networks["B"].poll(0.01)
+
+    def settle(self) -> None:
+        """Everything that was said has been heard, and lies where it is looked for."""
+        for _ in range(2):
+            for backend in self.networks.values():
+                backend.flush()
+        super().settle()
+
+    def gone(self, end: str) -> None:
+        del self.networks[end]
+        super().gone(end)
+        deadline = time.monotonic() + 20
+        left = [backend for here, backend in self.networks.items() if here in "AB"]
+        while any(backend.directory.host_of(end) is not None for backend in left):
+            assert time.monotonic() < deadline, f"nobody notices that {end} has gone"
+            for backend in left:
+                backend.poll(0.01)
+
+    def close(self) -> None:
+        super().close()
+        self._courier.call(self._reception.close)
+        self._courier.stop()
+        self._door.close()
+
+    def _met(self, end: str) -> bool:
+        role = "y" if end == "A" else "x"
+        return all(len(self.networks[end].directory.members(channel, "g", role)) for channel in "cd")
+
+
+NETS: dict[str, Callable[[], Net]] = {"inproc": inproc, "shm in one host": one_host, "shm": three_hosts, "p2p": Far}
 
 
 @pytest.fixture(params=NETS)
@@ -124,9 +182,9 @@ def net(request: pytest.FixtureRequest) -> Iterator[Net]:
     net.close()
 
 
-@pytest.fixture
-def hosts() -> Iterator[Net]:
-    net = three_hosts()
+@pytest.fixture(params=["shm", "p2p"])
+def hosts(request: pytest.FixtureRequest) -> Iterator[Net]:
+    net = NETS[request.param]()
     yield net
     net.close()
 
@@ -433,6 +491,7 @@ def test_a_folder_of_somebody_else_is_not_entered(which: str, tmp_path: Path, mo
         folder_of("job")
 
 
+@pytest.mark.parametrize("hosts", ["shm"], indirect=True)
 def test_a_value_too_large_for_a_frame_is_refused_where_it_is_sent(hosts: Net) -> None:
     with pytest.raises(EncodeError, match="at most 256 MiB"):
         hosts.backends["A"].send("c", "A", ["B"], Sealed(Payload(bytes(1 << 28), [])))

@@ -18,11 +18,12 @@ class Seat(NamedTuple):
 class Members:
     """The ends of one role in one group of one channel, in the order in which they joined."""
 
-    __slots__ = ("_ends", "_left", "_listed", "_watchers")
+    __slots__ = ("_ends", "_left", "_listed", "_missing", "_watchers")
 
     def __init__(self) -> None:
         self._ends: dict[str, None] = {}
         self._left: dict[str, int] = {}
+        self._missing: set[str] = set()
         self._listed: list[str] | None = None
         self._watchers: list[Callable[[], None]] = []
 
@@ -42,21 +43,34 @@ class Members:
         """How many times an end has left: who comes back is somebody new, who was not asked what the old one was."""
         return self._left.get(end, 0)
 
+    def missing(self, end: str) -> bool:
+        """Whether an end was cut off, which is not known to have ended: it may come back by itself."""
+        return end in self._missing
+
     def watch(self, changed: Callable[[], None]) -> None:
-        """Call `changed()` whenever somebody joins or leaves."""
+        """Call `changed()` whenever somebody joins or leaves, or is given up."""
         self._watchers.append(changed)
 
     def add(self, end: str) -> None:
         """Let an end join; it is no error if it has already."""
         if end not in self._ends:
+            self._missing.discard(end)
             self._ends[end] = None
             self._notify()
 
-    def remove(self, end: str) -> None:
+    def remove(self, end: str, *, missing: bool = False) -> None:
         """Let an end leave; it is no error if it has already."""
         if end in self._ends:
             del self._ends[end]
             self._left[end] = self.left(end) + 1
+            if missing:
+                self._missing.add(end)
+            self._notify()
+
+    def give_up(self, end: str) -> None:
+        """An end that is missing will not come back."""
+        if end in self._missing:
+            self._missing.remove(end)
             self._notify()
 
     def _notify(self) -> None:
@@ -72,6 +86,7 @@ class Directory:
         self._members: dict[tuple[str, str, str], Members] = {}
         self._seats: dict[str, list[Seat]] = {}
         self._hosts: dict[str, int] = {}
+        self._missing: dict[str, list[Seat]] = {}
 
     def members(self, channel: str, group: str, role: str) -> Members:
         """The live list of a role's ends in a group of a channel."""
@@ -84,15 +99,24 @@ class Directory:
     def seat(self, seats: Iterable[Seat], host: int) -> None:
         """Let ends that sit in `host` join."""
         for seat in seats:
+            self.give_up(seat.end)
             self._hosts[seat.end] = host
             self._seats.setdefault(seat.end, []).append(seat)
             self.members(seat.channel, seat.group, seat.role).add(seat.end)
 
-    def leave(self, end: str) -> None:
-        """Let an end leave every channel that it is on."""
+    def leave(self, end: str, *, missing: bool = False) -> None:
+        """Let an end leave every channel that it is on; it may be that it is only missing."""
         self._hosts.pop(end, None)
-        for seat in self._seats.pop(end, ()):
-            self.members(seat.channel, seat.group, seat.role).remove(end)
+        seats = self._seats.pop(end, [])
+        if missing and seats:
+            self._missing[end] = seats
+        for seat in seats:
+            self.members(seat.channel, seat.group, seat.role).remove(end, missing=missing)
+
+    def give_up(self, end: str) -> None:
+        """An end that is missing will not come back, or has come back as somebody new."""
+        for seat in self._missing.pop(end, ()):
+            self.members(seat.channel, seat.group, seat.role).give_up(end)
 
     def host_of(self, end: str) -> int | None:
         """The host that an end sits in; None if it has gone."""

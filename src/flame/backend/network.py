@@ -11,7 +11,7 @@ from flame.backend import Sink
 from flame.backend.coding import Coding
 from flame.backend.courier import Courier, Mailbox
 from flame.backend.directory import Directory, Seat
-from flame.backend.node import MOST_KEPT, Came, Joined, Left, Me, Node
+from flame.backend.node import MOST_KEPT, Came, Ended, Joined, Left, Me, Node
 from flame.backend.pool import Pool
 from flame.errors import ChannelError, DecodeError, FlameError
 
@@ -102,10 +102,14 @@ class Network:
             if isinstance(item, Came):
                 self._came(item)
             elif isinstance(item, Joined):
+                for end in [] if item.before is None else self.directory.ends_in(item.before):
+                    self.directory.leave(end)
                 self.directory.seat(item.seats, item.number)
             elif isinstance(item, Left):
                 for end in self.directory.ends_in(item.number) if item.end is None else [item.end]:
-                    self.directory.leave(end)
+                    self.directory.leave(end, missing=item.missing)
+            elif isinstance(item, Ended):
+                self.directory.give_up(item.end)
             elif isinstance(item, FlameError):
                 raise item
             else:

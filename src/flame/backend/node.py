@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import secrets
 import time
 import weakref
@@ -27,6 +28,8 @@ from flame.wire import speech
 from flame.wire.codec import Payload
 from flame.wire.reader import as_bytes
 from flame.wire.speech import Head, Hello, Seating
+
+logger = logging.getLogger(__name__)
 
 INLINE = 64 << 10
 """A buffer of at most so many bytes travels in its message; a larger one is lent."""
@@ -67,19 +70,28 @@ class Link(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """A peer has taken seats."""
+    """A peer has taken seats; `before`, where it has begun anew, is the number of who it was until now."""
 
     number: int
     seats: list[Seat]
+    before: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """Ends have gone; `end` None for everybody of the peer."""
+    """Ends have gone; `end` None for everybody of the peer. They are `missing` if they may come back by themselves."""
 
     number: int
     end: str | None
     why: str
+    missing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An end that may have been missing will not come back."""
+
+    end: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,23 +124,39 @@ class Me:
 
 @dataclass(slots=True, eq=False)
 class Peer:
-    """Another process."""
+    """Another process.
+
+    Attributes:
+        number: what the program knows it by.
+        session: what was said to it and by it.
+        last: when something was heard of it.
+        links: everything that leads to it, or is meant to.
+        sure: those of the links on which it has shown who it is; newest last.
+        turn, heard_turn: how often this side has introduced itself, and which introduction was heard last.
+        next: what this side will call the session with a process that begins anew under the same name.
+        before: the number of who it was before it began anew, until the program knows.
+    """
 
     number: int
     session: Session[tuple[Head, bytes | None]]
     last: float
     links: list[Link] = field(default_factory=list)
+    sure: list[Link] = field(default_factory=list)
     seats: list[Seat] = field(default_factory=list)
     inbox: deque[tuple[Head, bytes | None]] = field(default_factory=deque)
     fetched: list[Bytes | bytes | Remote] | None = None
     confirmed: int = 0
     unconfirmed: int = 0
     leaving: bool = False
+    turn: int = 0
+    heard_turn: int = 0
+    next: bytes = b""
+    before: int | None = None
 
     @property
     def link(self) -> Link | None:
-        """The newest link that is alive."""
-        return self.links[-1] if self.links else None
+        """The newest link at whose other side the peer is known to be."""
+        return self.sure[-1] if self.sure else None
 
 
 class Whole:
@@ -188,6 +216,8 @@ class Node:
         self.loans = Loans()
         self.reading = Reading(lambda *wanted: courier.call(self._ask, *wanted), allocate)
         self.on_lost: Callable[[str, bool], None] = lambda end, certain: None
+        self.on_silent: Callable[[str], None] = lambda end: None
+        self.may_return: Callable[[str], bool] = lambda end: False
         self.admits: Callable[[Link, str, Sequence[Seat]], str] = lambda link, end, seats: ""
         self.last_read = 0.0
         self._courier, self._mailbox, self._allocate = courier, mailbox, allocate
@@ -196,6 +226,7 @@ class Node:
         self._numbers = 0
         self._eager = 0
         self._to_confirm = self._paused = False
+        self._ticked = time.monotonic()
         self._tick()
 
     # -- asked for by the program --------------------------------------------------------------------
@@ -249,6 +280,11 @@ class Node:
         for peer in [peer for peer in self.peers.values() if peer.number == number]:
             self.forget(peer, "it sent what is no message")
 
+    def nonsense_on(self, link: Link) -> None:
+        """What has come on a link cannot be read: nothing more is heard of whoever is known to be there."""
+        if isinstance(link.peer, Peer):
+            self.forget(link.peer, "it sent what is no message")
+
     def fail(self, reason: str) -> None:
         """Something is wrong that the program has to know of."""
         self._mailbox.put(ChannelError(reason))
@@ -265,8 +301,9 @@ class Node:
             peer.last = now
             if peer.session.open:
                 self._say_again(peer)
-            elif peer.link is not None:
-                self._introduce(peer.link, peer)
+            else:
+                for link in peer.links:
+                    self._introduce(link, peer)
 
     @property
     def unsaid(self) -> int:
@@ -308,7 +345,7 @@ class Node:
             self._refused(link, head)
             return
         peer = link.peer
-        if not isinstance(peer, Peer) or not peer.session.open or link not in peer.links:
+        if not isinstance(peer, Peer) or link not in peer.sure:
             return  # nobody has been introduced here
         peer.last = time.monotonic()
         if not peer.session.confirmed(head.heard):
@@ -316,7 +353,13 @@ class Node:
         self._handle(peer, link, head, body)
 
     def place_for(self, link: Link, head: Head, nbytes: int) -> memoryview | None:
-        """Where the bytes that follow a head belong."""
+        """Where the bytes that follow a head belong.
+
+        Raises:
+            DecodeError: they come from somebody who has not shown who it is.
+        """
+        if not (link.lossy or self.knows(link)):
+            raise DecodeError("a body before an introduction")
         want = self._wants.get(head.request) if head.kind == speech.DATA else None
         if want is None or not isinstance(link.peer, Peer) or link.peer.session.end != want.end:
             return None
@@ -324,29 +367,55 @@ class Node:
 
     def progress(self, link: Link) -> None:
         """Bytes have come: whoever sends them is alive."""
-        if isinstance(link.peer, Peer):
+        if isinstance(link.peer, Peer) and link in link.peer.sure:
             link.peer.last = time.monotonic()
+
+    def knows(self, link: Link) -> bool:
+        """Whether the peer at the other side of a link has shown who it is."""
+        return isinstance(link.peer, Peer) and link in link.peer.sure
 
     def dropped(self, link: Link, *, certain: bool) -> None:
         """A link has ended; `certain` if nobody can be behind it any more."""
         peer = link.peer
         if not isinstance(peer, Peer) or link not in peer.links:
             return
-        peer.links.remove(link)
+        known = link in peer.sure
+        self._part(link, peer)
         if peer.links or self.peers.get(peer.session.end) is not peer:
             return
         if peer.leaving or not peer.session.open:
-            self.forget(peer, "it has left")
-        else:
+            self.forget(peer, "it has left", missing=not peer.leaving and self.may_return(peer.session.end))
+        elif known:
             self.on_lost(peer.session.end, certain)
 
-    def forget(self, peer: Peer, why: str) -> None:
-        """A peer has gone: nobody waits for it, reads from it or keeps anything for it any more."""
+    def ended(self, end: str, why: str) -> None:
+        """The process of that name runs no longer, unless there is a link to it."""
+        peer = self.peers.get(end)
+        if peer is None:
+            self._mailbox.put(Ended(end))
+        elif peer.session.open and not peer.links:
+            self.forget(peer, why)
+
+    def forget(self, peer: Peer, why: str, *, missing: bool = False) -> None:
+        """A peer has gone: nobody waits for it, reads from it or keeps anything for it any more.
+
+        Args:
+            peer: who.
+            why: what is known of it.
+            missing: whether it may come back by itself.
+        """
+        self._let_go(peer, why)
+        if peer.session.open:
+            self._mailbox.put(Left(peer.number, None, why, missing))
+        elif peer.before is not None:
+            self._mailbox.put(Left(peer.before, None, why, missing))
+
+    def _let_go(self, peer: Peer, why: str) -> None:
         end = peer.session.end
         if self.peers.get(end) is peer:
             del self.peers[end]
         for link in list(peer.links):
-            peer.links.remove(link)
+            self._part(link, peer)
             link.close()
         self.loans.forget(end)
         error = lost(end, why)
@@ -356,25 +425,32 @@ class Node:
         for item in peer.fetched or ():
             if isinstance(item, Remote):
                 item.lost = error
-        if peer.session.open:
-            self._mailbox.put(Left(peer.number, None, why))
+
+    def _part(self, link: Link, peer: Peer) -> None:
+        for links in (peer.links, peer.sure):
+            if link in links:
+                links.remove(link)
 
     # -- introductions ---------------------------------------------------------------------------------
 
-    def _introduce(self, link: Link, peer: Peer) -> None:
+    def _introduce(self, link: Link, peer: Peer, number: bytes = b"", theirs: bytes = b"") -> None:
+        """Say who this is; `number` and `theirs` are what both sides call the session, if not what they did so far."""
         session = peer.session
-        link.greeted = bool(session.theirs)
+        number, theirs = number or session.number, theirs or session.theirs
+        peer.turn += 1
+        link.greeted = bool(theirs)
         hello = Hello(
             speech.SPEECH,
             self.me.job,
             self.me.end,
-            session.number,
-            session.theirs,
-            session.heard,
+            number,
+            theirs,
+            session.heard if number == session.number else 0,
             rows(self.seats),
             [],
             self.addresses,
-            proof(self.me.token, self.me.job, self.me.end, session.number, session.theirs) if session.theirs else b"",
+            proof(self.me.token, self.me.job, self.me.end, number, theirs, peer.turn) if theirs else b"",
+            peer.turn,
         )
         link.send(Head(speech.HELLO, header=speech.encode(hello)))
 
@@ -385,33 +461,56 @@ class Node:
             self._refuse(link, reason)
             return
         peer = self.expect(hello.end)
-        session = peer.session
-        if session.theirs and session.theirs != hello.mine and session.open:
-            there = any(other.alive and other is not link for other in peer.links)
-            if there and time.monotonic() - peer.last < self.me.silence_s / 2:
-                self._refuse(link, f"another process of this job runs as {hello.end}")
-                return
-            kept = [link] if link in peer.links else []
-            peer.links = [other for other in peer.links if other is not link]
-            self.forget(peer, "it began anew")
-            peer = self.expect(hello.end)
-            peer.links = kept
-            session = peer.session
-        known = hello.yours == session.number
-        if known and not hmac.compare_digest(
-            hello.proof, proof(self.me.token, self.me.job, hello.end, hello.mine, hello.yours)
-        ):
-            self._refuse(link, "it does not know the job's token")
+        new = peer.session.open and peer.session.theirs != hello.mine
+        if new and self._there(peer, link):
+            self._refuse(link, f"another process of this job runs as {hello.end}")
             return
-        session.theirs = hello.mine
-        self._adopt(link, peer)
+        if new and not peer.next:
+            peer.next = secrets.token_bytes(16)
+        number = peer.next if new else peer.session.number
+        if hello.yours != number:
+            # It has to show first that it hears what is said to it, and knows the token; until then nothing changes.
+            self._introduce(link, peer, number, hello.mine)
+            link.greeted = False
+        elif not hmac.compare_digest(hello.proof, self._proof_of(hello)):
+            self._refuse(link, "it does not know the job's token")
+        elif not new and hello.turn <= peer.heard_turn:
+            if not link.lossy:
+                link.close()  # somebody repeats what was said on another connection
+                self.dropped(link, certain=False)
+        else:
+            self._known(link, self._renewed(peer, link) if new else peer, hello, seats)
+
+    def _known(self, link: Link, peer: Peer, hello: Hello, seats: list[Seat]) -> None:
+        """A peer has shown who it is: what is said to it goes this way from now on."""
+        peer.session.theirs = hello.mine
+        peer.heard_turn = hello.turn
         peer.last = time.monotonic()
-        if known:
-            self._agree(peer, hello, seats)
-        if not link.greeted or not known:
+        self._adopt(link, peer)
+        if link in peer.sure:
+            peer.sure.remove(link)
+        peer.sure.append(link)
+        self._agree(peer, hello, seats)
+        if not link.greeted:
             self._introduce(link, peer)
-        if known:
-            self._say_again(peer)
+        self._say_again(peer)
+
+    def _there(self, peer: Peer, link: Link) -> bool:
+        """Whether a peer has been heard of lately, on another link than this one."""
+        others = any(other.alive and other is not link for other in peer.sure)
+        return others and time.monotonic() - peer.last < self.me.silence_s / 2
+
+    def _renewed(self, peer: Peer, link: Link) -> Peer:
+        """Who has taken the place of a peer: another process, or the same one after it gave this one up."""
+        self._part(link, peer)
+        self._let_go(peer, "it began anew")
+        new = self.expect(peer.session.end)
+        new.session.number = peer.next
+        new.turn, new.before = peer.turn, peer.number
+        return new
+
+    def _proof_of(self, hello: Hello) -> bytes:
+        return proof(self.me.token, self.me.job, hello.end, hello.mine, hello.yours, hello.turn)
 
     def _unwelcome(self, hello: Hello) -> str:
         if hello.job != self.me.job:
@@ -428,13 +527,21 @@ class Node:
 
     def _refuse(self, link: Link, reason: str) -> None:
         link.send(Head(speech.REFUSED, header=reason.encode()))
-        self._courier.later(0.2, link.close)
+        self._courier.later(0.2, lambda: link.close(ConnectionAbortedError(reason)))
 
     def _refused(self, link: Link, head: Head) -> None:
+        """Whoever was called does not want to be; who is there already, or was not called, has nothing to refuse."""
+        peer = link.peer
+        if not isinstance(peer, Peer) or link not in peer.links or link in peer.sure:
+            raise DecodeError("it refuses what nobody asked of it")
         reason = head.header.decode("utf-8", "replace")[:200]
         link.close()
         self.dropped(link, certain=False)
-        self.fail(f"refused by a peer: {reason}")
+        if link.lossy:
+            self.fail(f"refused by a peer: {reason}")
+        else:
+            # Who is there has not been shown; the rendezvous is the one whose refusal is final.
+            logger.warning("%s does not want to be called: %r", peer.session.end, reason)
 
     def _adopt(self, link: Link, peer: Peer) -> None:
         link.peer = peer
@@ -475,7 +582,8 @@ class Node:
 
     def _seat(self, peer: Peer, seats: list[Seat]) -> None:
         peer.seats += seats
-        self._mailbox.put(Joined(peer.number, seats))
+        self._mailbox.put(Joined(peer.number, seats, peer.before))
+        peer.before = None
 
     # -- what comes ----------------------------------------------------------------------------------
 
@@ -533,6 +641,8 @@ class Node:
 
     def _fetch(self, peer: Peer, head: Head, body: bytes | None) -> None:
         """Find the buffers of a message: in its body, or with the peer."""
+        if not (head.header or head.parts):
+            raise DecodeError("a message without a header")
         inline, at = memoryview(body or b""), 0
         fetched: list[Bytes | bytes | Remote] = []
         peer.fetched = fetched
@@ -544,10 +654,10 @@ class Node:
                 at += part
                 continue
             lease, nbytes = part
-            if not 0 <= nbytes <= MOST_LENT:
+            if not 0 < nbytes <= MOST_LENT:
                 raise DecodeError(f"a buffer of {nbytes} bytes; at most {MOST_LENT}")
             remote = Remote(self.reading, peer.session.end, lease, nbytes)
-            if head.lazy and self._eager + nbytes > EAGER:
+            if head.lazy and (head.header or fetched) and self._eager + nbytes > EAGER:
                 weakref.finalize(remote, self._courier.call, self.gave_back, remote.end, lease).atexit = False
                 fetched.append(remote)
                 continue
@@ -669,17 +779,27 @@ class Node:
 
     def _tick(self) -> None:
         """Show that this process is alive, and see who is not."""
-        now = time.monotonic()
+        now, silence_s = time.monotonic(), self.me.silence_s
+        if now - self._ticked > silence_s / 2:
+            # This process itself has not run: that it has heard nothing says nothing about others.
+            for peer in self.peers.values():
+                peer.last = now
+        self._ticked = now
         for peer in [] if self._paused else list(self.peers.values()):
-            if now - peer.last > self.me.silence_s:
-                self.forget(peer, f"nothing was heard of it for {self.me.silence_s:g} s")
+            end = peer.session.end
+            if now - peer.last > silence_s / 2 and peer.session.open:
+                self.on_silent(end)
+            if now - peer.last > silence_s:
+                self.forget(peer, f"nothing was heard of it for {silence_s:g} s", missing=self.may_return(end))
             elif peer.link is not None and peer.session.open:
                 peer.confirmed = peer.session.heard
                 peer.link.send(Head(speech.BEAT, heard=peer.session.heard))
                 if peer.link.lossy:
                     self._say_late(peer, peer.link, now)
-            elif peer.link is not None and peer.link.lossy:
-                self._introduce(peer.link, peer)
+            elif not peer.session.open:
+                for link in peer.links:
+                    if link.lossy:
+                        self._introduce(link, peer)
         self._courier.later(self.me.silence_s / 4, self._tick)
 
     def _confirm(self) -> None:
@@ -704,13 +824,14 @@ def rows(seats: Sequence[Seat]) -> list[speech.Row]:
     return [(seat.channel, seat.group, seat.role, seat.end) for seat in seats]
 
 
-def proof(token: bytes, job: str, end: str, mine: bytes, yours: bytes) -> bytes:
+def proof(token: bytes, job: str, end: str, mine: bytes, yours: bytes, turn: int = 0) -> bytes:
     """What shows that whoever calls itself `end` knows the token; b"" without a token.
 
-    Both sides' numbers are random and new, so that a proof that was overheard is worth nothing afterwards.
+    Both sides' numbers are random and new, and each turn counts once, so that a proof that was overheard is worth
+    nothing afterwards.
     """
     if not token:
         return b""
-    words = (job.encode(), end.encode(), mine, yours)
+    words = (job.encode(), end.encode(), mine, yours, str(turn).encode())
     text = b"".join(len(word).to_bytes(4, "big") + word for word in words)
     return hmac.new(token, text, hashlib.sha256).digest()

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import errno
 import logging
+import secrets
 import socket
 import time
+import weakref
 from collections.abc import Sequence
+from functools import partial
 
 from flame.backend.courier import Courier
 from flame.backend.directory import Seat
-from flame.backend.node import Node, proof, rows
+from flame.backend.node import Node, Peer, proof, rows
 from flame.backend.tcp import Connection, Lines, dial, join, split
-from flame.errors import ChannelError
+from flame.errors import ChannelError, DecodeError
 from flame.wire import speech
 from flame.wire.speech import Head, Hello, Meeting, Seating
 
@@ -55,9 +58,15 @@ class PeerToPeer:
         self._known: dict[str, list[str]] = {}
         self._meeting: Connection | None = None
         self._met = False
+        self._attempt = 0
+        self._me = secrets.token_bytes(16)
         self._told = self._complained = time.monotonic()
         self._calling: set[str] = set()
+        self._hosts: dict[str, str] = {}
+        self._links: weakref.WeakSet[Connection] = weakref.WeakSet()
         node.on_lost = self._lost
+        node.on_silent = self._dial
+        node.may_return = lambda end: end in self._known
         node.admits = self._admits
         courier.call(self._begin)
 
@@ -66,15 +75,18 @@ class PeerToPeer:
     def _begin(self) -> None:
         self._meet()
         self._courier.later(CALL_AGAIN_AFTER_S, self._look_around)
+        self._courier.later(self._node.me.silence_s / 4, self._stay)
 
     def _meet(self) -> None:
         """Call the rendezvous, again and again."""
         if self._meeting is not None:
             return
-        link = dial(self._courier, self._rendezvous, self, self._lines.call)
-        if link is None:
+        self._told = time.monotonic()
+        self._meeting = dial(self._courier, self._rendezvous, self, self._lines.call, attempt=self._attempt)
+        self._attempt += 1
+        if self._meeting is None:
+            self._complain("it cannot be reached")
             self._courier.later(CALL_AGAIN_AFTER_S, self._meet)
-        self._meeting = link
 
     def announce(self, seats: Sequence[Seat], wants: Sequence[tuple[str, str, str]]) -> None:
         """Tell the rendezvous of more seats."""
@@ -91,14 +103,26 @@ class PeerToPeer:
     def _call(self, end: str) -> None:
         """Call a peer whose address is known, unless it is there or being called."""
         peer = self._node.peers.get(end)
-        if (peer is not None and peer.links) or end in self._calling:
+        if peer is None or not peer.links:
+            self._dial(end)
+
+    def _dial(self, end: str) -> None:
+        """Call a peer, unless it is being called; also where there is a connection on which nothing is heard."""
+        if end in self._calling:
             return
-        for address in self._known.get(end, ())[:4]:
+        for address in self._known.get(end, ()):
             link = dial(self._courier, address, self, self._lines.call)
             if link is not None:
                 link.peer = end
+                self._links.add(link)
                 self._calling.add(end)
+                self._courier.later(self._node.me.silence_s, partial(self._give_up, link))
                 return
+
+    def _give_up(self, link: Connection) -> None:
+        """End a connection at whose other side nobody has shown who it is."""
+        if link.alive and not self._node.knows(link):
+            link.close(TimeoutError("nobody has introduced itself"))
 
     def _lost(self, end: str, certain: bool) -> None:
         """The last connection to a peer that had not left has ended."""
@@ -109,6 +133,8 @@ class PeerToPeer:
             self._node.forget(peer, "its process has ended")
             return
         self._call(end)
+        if end not in self._known:
+            self._node.ended(end, "the rendezvous does not see it either")
 
     def _admits(self, link: object, end: str, seats: Sequence[Seat]) -> str:
         assert isinstance(link, Connection)  # there are no others here
@@ -133,7 +159,9 @@ class PeerToPeer:
             sock, _ = self._door.accept()
         except OSError:
             return
-        self._lines.take(self._courier, sock, self, "")
+        link = self._lines.take(self._courier, sock, self, "")
+        self._links.add(link)
+        self._courier.later(self._node.me.silence_s, partial(self._give_up, link))
 
     # -- what connections say: flame.backend.tcp.Owner -----------------------------------------------------
 
@@ -178,13 +206,19 @@ class PeerToPeer:
         refused = isinstance(error, OSError) and error.errno == errno.ECONNREFUSED
         if isinstance(link.peer, str):
             self._calling.discard(link.peer)
-            peer = self._node.peers.get(link.peer)
-            if refused and peer is not None and peer.session.open and not peer.links:
-                self._node.forget(peer, "its process has ended")
+            host = split(link.address)[0]
+            # An address that a peer announces may be somebody else's where it is dialled: behind another router.
+            if refused and self._hosts.get(link.peer, host) == host:
+                self._node.ended(link.peer, "its process has ended")
             return
+        if isinstance(link.peer, Peer) and self._node.knows(link):
+            self._hosts[link.peer.session.end] = link.their_host
+        if isinstance(error, DecodeError) and self._node.knows(link):
+            logger.warning("what comes from %s is no message: %s", link.address or "a peer", error)
+            self._node.nonsense_on(link)
         self._node.dropped(link, certain=False)
 
-    def _complain(self, error: Exception) -> None:
+    def _complain(self, error: object) -> None:
         now = time.monotonic()
         if now - self._complained >= SAY_SO_EVERY_S:
             self._complained = now
@@ -193,7 +227,7 @@ class PeerToPeer:
     # -- the rendezvous ------------------------------------------------------------------------------------
 
     def _introduced(self, link: Connection, theirs: Hello) -> None:
-        me, mine = self._node.me, b"rendezvous"
+        me, mine = self._node.me, self._me
         hello = Hello(
             speech.SPEECH,
             me.job,
@@ -207,23 +241,21 @@ class PeerToPeer:
             proof(me.token, me.job, me.end, mine, theirs.mine),
         )
         link.send(Head(speech.HELLO, header=speech.encode(hello)))
-        if not self._met:
-            self._met = True
-            self._courier.later(me.silence_s / 4, self._stay)
+        self._met = True
 
     def _stay(self) -> None:
         """Show the rendezvous that this process is alive, and see whether it is."""
-        if self._meeting is None or not self._met:
-            return
-        if time.monotonic() - self._told > self._node.me.silence_s:
-            self._meeting.close(ChannelError("nothing was heard of the rendezvous"))
-            return
-        self._meeting.send(Head(speech.BEAT))
+        if self._meeting is not None:
+            if time.monotonic() - self._told > self._node.me.silence_s:
+                self._meeting.close(ChannelError("nothing was heard of it"))
+            elif self._met:
+                self._meeting.send(Head(speech.BEAT))
         self._courier.later(self._node.me.silence_s / 4, self._stay)
 
     def _told_of(self, meeting: Meeting) -> None:
         for end in meeting.gone:
             self._known.pop(end, None)
+            self._node.ended(end, "the rendezvous does not see it either")
         for end, addresses in meeting.peers:
             if end != self._node.me.end:
                 self._known[end] = addresses
@@ -237,9 +269,8 @@ class PeerToPeer:
             self._door.close()
         if self._meeting is not None:
             self._meeting.close()
-        for peer in self._node.peers.values():
-            for link in peer.links:
-                link.close()
+        for link in list(self._links):
+            link.close()
 
 
 def listen(address: str) -> socket.socket:

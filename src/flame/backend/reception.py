@@ -10,8 +10,10 @@ import hmac
 import secrets
 import socket
 import time
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from flame.backend.courier import Courier
 from flame.backend.directory import Seat
@@ -29,12 +31,13 @@ AT_ONCE = 1000
 
 @dataclass(slots=True, eq=False)
 class Guest:
-    """A process that has introduced itself."""
+    """A process that has introduced itself; `number` is its own, which nobody else knows."""
 
     job: str
     end: str
     link: Connection
     addresses: list[str]
+    number: bytes
     seats: set[speech.Place] = field(default_factory=set)
     wants: set[speech.Place] = field(default_factory=set)
     last: float = 0.0
@@ -66,12 +69,20 @@ class Reception:
         self._sitting: dict[tuple[str, speech.Place], dict[str, Guest]] = {}
         self._wanting: dict[tuple[str, speech.Place], dict[str, Guest]] = {}
         self._nonces: dict[Connection, bytes] = {}
+        self._links: weakref.WeakSet[Connection] = weakref.WeakSet()
+        self._ticked = time.monotonic()
         courier.call(self._begin)
 
     @property
     def guests(self) -> int:
         """How many processes are there."""
         return len(self._guests)
+
+    def close(self) -> None:
+        """End every connection; the door is whose who gave it. In the courier's thread."""
+        self._courier.forget(self._door)
+        for link in list(self._links):
+            link.close()
 
     def _begin(self) -> None:
         self._courier.watch(self._door, 1, self._taken)
@@ -82,7 +93,14 @@ class Reception:
             sock, _ = self._door.accept()
         except OSError:
             return
-        self._lines.take(self._courier, sock, self, "")
+        link = self._lines.take(self._courier, sock, self, "")
+        self._links.add(link)
+        self._courier.later(self._silence_s, partial(self._give_up, link))
+
+    def _give_up(self, link: Connection) -> None:
+        """End a connection of somebody who does not introduce itself."""
+        if link.peer is None:
+            link.close(TimeoutError("nobody has introduced itself"))
 
     def opened(self, link: Connection) -> None:
         """Speak first: what the guest proves is about this number."""
@@ -120,7 +138,9 @@ class Reception:
             self._leave(link.peer)
 
     def _introduced(self, link: Connection, hello: Hello) -> None:
-        nonce = self._nonces.get(link, b"")
+        if isinstance(link.peer, Guest):
+            raise DecodeError("a second introduction")
+        nonce = self._nonces.pop(link, b"")
         right = proof(self._token, hello.job, hello.end, hello.mine, nonce)
         if self._token and not (hello.yours == nonce and hmac.compare_digest(hello.proof, right)):
             self._refuse(link, "it does not know the job's token")
@@ -130,13 +150,14 @@ class Reception:
             self._refuse(link, reason)
             return
         before = self._guests.get((hello.job, hello.end))
-        if before is not None and before.link is not link:
-            if time.monotonic() - before.last < self._silence_s / 2:
+        if before is not None:
+            again = before.number == hello.mine  # its connection broke, and that was not noticed here
+            if not again and time.monotonic() - before.last < self._silence_s / 2:
                 self._refuse(link, f"another process of this job runs as {hello.end}")
                 return
             before.link.close()
-            self._leave(before)
-        guest = Guest(hello.job, hello.end, link, hello.addresses[:8], last=time.monotonic())
+            self._leave(before, known=again)
+        guest = Guest(hello.job, hello.end, link, hello.addresses, hello.mine, last=time.monotonic())
         link.peer = guest
         self._guests[hello.job, hello.end] = guest
         self._seated(guest, [row[:3] for row in hello.seats], hello.wants)
@@ -147,7 +168,7 @@ class Reception:
 
     def _seated(self, guest: Guest, seats: Sequence[speech.Place], wants: Sequence[speech.Place]) -> None:
         """A guest takes seats: it meets those whom it wants there, and those who want it."""
-        if len(guest.seats) + len(seats) > speech.MOST_SEATS:
+        if max(len(guest.seats) + len(seats), len(guest.wants) + len(wants)) > speech.MOST_SEATS:
             raise DecodeError("too many seats")
         guest.seats.update(seats)
         guest.wants.update(wants)
@@ -165,7 +186,8 @@ class Reception:
         for other in others:
             self._tell(other, news)
 
-    def _leave(self, guest: Guest) -> None:
+    def _leave(self, guest: Guest, *, known: bool = False) -> None:
+        """A guest is there no longer; others are told, unless it is known to be back already."""
         if self._guests.get((guest.job, guest.end)) is not guest:
             return
         del self._guests[guest.job, guest.end]
@@ -175,6 +197,8 @@ class Reception:
                 there.pop(guest.end, None)
                 if not there:
                     index.pop((guest.job, place), None)
+        if known:
+            return
         wanted = {o.end: o for place in guest.seats for o in self._wanting.get((guest.job, place), {}).values()}
         for other in wanted.values():
             self._tell(other, Meeting([], False, [guest.end]))
@@ -183,11 +207,14 @@ class Reception:
         guest.link.send(Head(speech.MEET, header=speech.encode(meeting)))
 
     def _tick(self) -> None:
-        now = time.monotonic()
+        now, silence_s = time.monotonic(), self._silence_s
+        late, self._ticked = now - self._ticked > silence_s / 2, now
         for guest in list(self._guests.values()):
-            if now - guest.last > self._silence_s:
+            if late:
+                guest.last = now  # this process itself has not run: that it has heard nothing says nothing
+            if now - guest.last > silence_s:
                 guest.link.close()
                 self._leave(guest)
             else:
                 guest.link.send(Head(speech.BEAT))
-        self._courier.later(self._silence_s / 4, self._tick)
+        self._courier.later(silence_s / 4, self._tick)

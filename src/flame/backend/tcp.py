@@ -19,6 +19,9 @@ _ROOM = 64 << 10
 _A_TURN = 4 << 20
 """Bytes read from one connection before the others get their turn."""
 
+MOST_WAITING = 1 << 16
+"""How many heads and bodies may wait for a peer to take them: far more than one that reads leaves waiting."""
+
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 
@@ -49,6 +52,9 @@ class Connection:
         sock: a connected socket, or one that is connecting.
         owner: is told what comes.
         address: what was dialled; "" if this side was called.
+
+    Attributes:
+        their_host: the other side's address, once it is connected.
     """
 
     lossy = False
@@ -60,7 +66,7 @@ class Connection:
         sock.setblocking(False)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.address = address
+        self.address, self.their_host = address, ""
         self.alive = True
         self.greeted = False
         self.peer: object | None = None
@@ -88,6 +94,10 @@ class Connection:
             self._out.append(body)
         if len(self._out) <= 2 and self._open:
             self._write()
+        elif len(self._out) > MOST_WAITING:
+            # Whoever asks and asks and does not listen to the answers would fill the memory.
+            self._courier.call(self.close, ConnectionAbortedError("the peer does not read what it is told"))
+            self._out.clear()
 
     @property
     def certificate(self) -> Any:
@@ -107,6 +117,7 @@ class Connection:
         self._courier.forget(self._sock)
         self._sock.close()
         self._out.clear()
+        self._buffer, self._place, self._own = memoryview(b""), None, None
         if error is not None:
             self._owner.closed(self, error)
 
@@ -131,6 +142,7 @@ class Connection:
             if code:
                 raise OSError(code, f"cannot connect to {self.address}")
             self._connecting = False
+        self.their_host = str(self._sock.getpeername()[0])
         if self._shake():
             self._open = True
             self._watch(READ)
@@ -223,8 +235,9 @@ class Connection:
         if not 0 < head_bytes <= MOST_HEAD or body_bytes > MOST_BODY:
             raise DecodeError(f"a frame of {head_bytes} + {body_bytes} bytes is larger than any that is sent")
         if have < PREFIX.size + head_bytes:
-            if PREFIX.size + head_bytes > len(self._buffer) - self._start:
-                self._widen(PREFIX.size + head_bytes)
+            if have == len(self._buffer):
+                # Memory is taken as bytes come, not because they were promised.
+                self._widen(min(PREFIX.size + head_bytes, 2 * have))
             return False
         at = self._start + PREFIX.size
         self._start = at + head_bytes
@@ -269,17 +282,28 @@ class Lines:
     admits: Callable[[Connection, str, str, Sequence[Seat]], str] = lambda link, job, end, seats: ""
 
 
-def dial(courier: Courier, address: str, owner: Owner, line: Line = Connection) -> Connection | None:
-    """Begin to connect to host:port; None if the name does not resolve.
+def dial(
+    courier: Courier, address: str, owner: Owner, line: Line = Connection, *, attempt: int | None = None
+) -> Connection | None:
+    """Begin to connect to host:port; None if that cannot be.
 
-    Resolving a name may take a moment, in which the courier does nothing else: addresses that peers announce are
-    numbers, and only the rendezvous has a name.
+    Resolving a name may take a moment, in which the courier does nothing else: addresses that peers announce have to
+    be numbers, and only the rendezvous has a name.
+
+    Args:
+        courier: watches the socket.
+        address: where to.
+        owner: whose connection it is.
+        line: makes it of the socket.
+        attempt: which of a name's addresses to try; None if there may be no name.
     """
-    host, port = split(address)
+    flags = socket.AI_NUMERICHOST if attempt is None else 0
     try:
-        family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except OSError:
+        host, port = split(address)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+    except (OSError, ValueError):
         return None
+    family, kind, protocol, _, where = found[(attempt or 0) % len(found)]
     sock = socket.socket(family, kind, protocol)
     sock.setblocking(False)
     try:

@@ -155,6 +155,18 @@ class Channel:
 
         return self._wait(settled, lambda: f"somebody to join as {self._other_role}", timeout)
 
+    def await_return(self, end: str, timeout: float) -> bool:
+        """Wait for a peer that was cut off; whether it is there again within `timeout` seconds.
+
+        One that is known to have ended is not waited for.
+        """
+        self._wait(
+            lambda: self.has(end) or not self._members.missing(end),
+            lambda: f"{self._wiring.readable(end)}, of which nothing is heard on {self._seat.channel}",
+            timeout,
+        )
+        return self.has(end)
+
     # -- values, for programs ------------------------------------------------------------------
 
     def send(self, end: str, value: object) -> bool:
@@ -246,6 +258,8 @@ class Channel:
         if box:
             return box.popleft()[2]
         taken = self._take(end, deadline_s, self._asked.get(end))
+        if taken is None:
+            self._asked.pop(end, None)  # said once: whoever takes again waits for what comes from now on
         return None if taken is None else taken[2]
 
     def put(self, source: str, message: Message) -> None:

@@ -26,20 +26,22 @@ class Following:
     def fetch(self, channel: Channel) -> Order | None:
         """The next order; None if there is nothing to do here: nobody came in time, or the training was over.
 
+        A peer above that is cut off is waited for: it may ask again once it can.
+
         Raises:
             PeerLost: the peer above went without an end of training.
             RunError: it sent something that is no order.
         """
         if not channel.await_peer(self._patience_s):
             return None
-        end = channel.unread() or channel.one_end("recv")
+        end = channel.unread() or channel.one_end("recv") or self._leader
         if end is None:
-            if self._leader is not None:
-                raise PeerLost(self._leader, "it left before it ended the training")
             return None
         message = channel.take(end)
-        if message is None:
-            raise PeerLost(end, "it left before it ended the training")
+        while message is None:
+            if not channel.await_return(end, self._patience_s):
+                raise PeerLost(end, "it left before it ended the training")
+            message = channel.take(end)
         if not isinstance(message, Order):
             raise RunError(f"an order was due from {end}; it sent a {type(message).__name__}")
         self.order = message

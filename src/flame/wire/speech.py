@@ -24,6 +24,8 @@ PREFIX = Struct("<II")
 MOST_HEAD = 2 << 20
 MOST_BODY = 2 << 20
 MOST_SEATS = 4096
+MOST_NAME = 256
+MOST_ADDRESSES = 4
 
 Place = tuple[str, str, str]
 """Channel, group and role."""
@@ -78,7 +80,8 @@ class Hello(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
         seats: (channel, group, role, end) of everybody in the process.
         wants: (channel, group, role) of those whom it has to meet; for the rendezvous.
         addresses: where it can be reached, as host:port; empty if it cannot.
-        proof: that it knows the job's token, over both numbers; empty without a token, or without `yours`.
+        proof: that it knows the job's token, over both numbers and `turn`; empty without a token, or without `yours`.
+        turn: how many times it has introduced itself in the session: an introduction counts once.
     """
 
     version: int
@@ -91,6 +94,7 @@ class Hello(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     wants: list[Place] = []
     addresses: list[str] = []
     proof: bytes = b""
+    turn: int = 0
 
 
 class Seating(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
@@ -139,6 +143,8 @@ def hello_from(data: bytes) -> Hello:
         raise DecodeError(f"the peer speaks version {hello.version}; here version {SPEECH} is spoken")
     if not 8 <= len(hello.mine) <= 64 or len(hello.yours) > 64 or max(len(hello.seats), len(hello.wants)) > MOST_SEATS:
         raise DecodeError("hello: a session's number of the wrong length, or too many seats")
+    if len(hello.addresses) > MOST_ADDRESSES or any(len(name) > MOST_NAME for name in (hello.end, *hello.addresses)):
+        raise DecodeError("hello: too many addresses, or a name that is too long")
     return hello
 
 
