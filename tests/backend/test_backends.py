@@ -21,8 +21,8 @@ from flame.backend.directory import Directory, Seat
 from flame.backend.inproc import InProc
 from flame.backend.link import HELLO, LEAVE, RELEASE, Head, Link
 from flame.backend.network import Network
-from flame.backend.node import Me
 from flame.backend.p2p import PeerToPeer
+from flame.backend.peer import Me
 from flame.backend.pool import SMALLEST, Pool
 from flame.backend.reception import Reception
 from flame.backend.rendezvous import Rendezvous, folder_of

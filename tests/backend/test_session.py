@@ -7,7 +7,11 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flame.backend.session import MOST_EARLY, Session
+from flame.backend.session import MOST_EARLY, MOST_EARLY_BYTES, Session
+
+
+def of_one_byte(frame: object) -> int:
+    return 1
 
 
 class Wire:
@@ -31,7 +35,7 @@ class Wire:
 @given(st.integers(0, 2**32), st.floats(0, 0.9), st.integers(0, 60))
 def test_everything_arrives_once_and_in_order(seed: int, loss: float, count: int) -> None:
     wire = Wire(Random(seed), loss)
-    here, there = Session[object]("b", b"1"), Session[object]("a", b"2")
+    here, there = Session[object]("b", b"1", of_one_byte), Session[object]("a", b"2", of_one_byte)
     got: list[object] = []
     for value in range(count):
         wire.put(here.say(value), value)
@@ -51,7 +55,7 @@ def test_everything_arrives_once_and_in_order(seed: int, loss: float, count: int
 
 
 def test_what_was_never_said_cannot_be_confirmed() -> None:
-    session = Session[str]("b", b"1")
+    session = Session[str]("b", b"1", len)
     session.say("one")
     assert not session.confirmed(2)
     assert session.kept == 1
@@ -60,7 +64,16 @@ def test_what_was_never_said_cannot_be_confirmed() -> None:
 
 
 def test_frames_ahead_of_a_gap_take_bounded_memory() -> None:
-    session = Session[int]("b", b"1")
+    session = Session[int]("b", b"1", of_one_byte)
     for number in range(2, 3 * MOST_EARLY):
         assert session.hear(number, number) == []
     assert len(session.hear(1, 1)) == MOST_EARLY + 1
+
+
+def test_large_frames_ahead_of_a_gap_take_bounded_memory_too() -> None:
+    session = Session[bytes]("b", b"1", len)
+    frame = bytes(MOST_EARLY_BYTES // 4)
+    for _ in range(3):
+        for number in range(session.heard + 2, session.heard + 10):
+            session.hear(number, frame)
+        assert len(session.hear(session.heard + 1, b"")) == 1 + 4  # what was heard makes room again

@@ -11,10 +11,11 @@ from typing import Any, ClassVar
 from upstream import until
 
 from flame.backend.courier import Courier
+from flame.backend.credentials import proof
 from flame.backend.directory import Seat
 from flame.backend.network import Network
-from flame.backend.node import Me, proof
 from flame.backend.p2p import PeerToPeer
+from flame.backend.peer import Me
 from flame.backend.pool import Pool
 from flame.backend.reception import Reception
 from flame.channel.coding import CODING, Sealed

@@ -120,6 +120,8 @@ class Courier:
         self._thread.join()
         with self._lock:
             self._closed = True
+            self._calls.clear()
+            self._timers.clear()
             self._selector.close()
             self._bell.close()
 

@@ -1,7 +1,9 @@
-"""What a worker shows to be let in: the files of TLS, and the job's token."""
+"""What a worker shows to be let in: the files of TLS, and that it knows the job's token."""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,3 +39,16 @@ def read_token(path: Path) -> bytes:
         fix = "put at least 16 random bytes there, such as the output of `openssl rand -hex 32`"
         raise ConfigError(str(path), "is too short for a token", fix)
     return token
+
+
+def proof(token: bytes, job: str, end: str, mine: bytes, yours: bytes, turn: int = 0) -> bytes:
+    """What shows that whoever calls itself `end` knows the token; b"" without a token.
+
+    Both sides' numbers are random and new, and each turn counts once, so that a proof that was overheard is worth
+    nothing afterwards.
+    """
+    if not token:
+        return b""
+    words = (job.encode(), end.encode(), mine, yours, str(turn).encode())
+    text = b"".join(len(word).to_bytes(4, "big") + word for word in words)
+    return hmac.new(token, text, hashlib.sha256).digest()

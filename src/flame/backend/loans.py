@@ -8,6 +8,7 @@ broken connection has lost is simply read again.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flame.errors import PeerLost
+from flame.errors import DecodeError, PeerLost
+from flame.wire import speech
+from flame.wire.speech import Head
 
 Bytes = NDArray[np.uint8]
 
@@ -88,6 +91,60 @@ class Want:
 
 Ask = Callable[[str, int, int, memoryview, Callable[[Exception | None], None]], None]
 """Have a piece read: peer, lease, start, where it goes, what to call with None or what went wrong; any thread may."""
+
+
+class Wants:
+    """Every piece that was asked for and has not come."""
+
+    def __init__(self) -> None:
+        self._open: dict[int, Want] = {}
+        self._last = 0
+
+    def add(
+        self, end: str, lease: int, start: int, view: memoryview, done: Callable[[Exception | None], None]
+    ) -> tuple[int, Want]:
+        """Note a piece; returns the number of the request, and the piece."""
+        self._last += 1
+        want = self._open[self._last] = Want(end, lease, start, view, done, time.monotonic())
+        return self._last, want
+
+    def of(self, end: str) -> list[tuple[int, Want]]:
+        """What a peer was asked for, with the requests' numbers."""
+        return [(request, want) for request, want in self._open.items() if want.end == end]
+
+    def place(self, request: int, end: str, nbytes: int) -> memoryview | None:
+        """Where the bytes of a peer's answer belong; None if nothing of that size was asked of it."""
+        want = self._open.get(request)
+        return want.view if want is not None and (want.end, want.view.nbytes) == (end, nbytes) else None
+
+    def came(self, request: int, end: str, body: bytes | None) -> None:
+        """A peer has answered; the body is None if it is in its place.
+
+        Raises:
+            DecodeError: it is of another size than was asked for.
+        """
+        want = self._open.get(request)
+        if want is None or want.end != end:
+            return  # it was asked twice, or somebody else was
+        if body is not None:
+            if len(body) != want.view.nbytes:
+                raise DecodeError(f"{len(body)} bytes came where {want.view.nbytes} were asked for")
+            want.view[:] = body
+        del self._open[request]
+        want.done(None)
+
+    def missing(self, request: int, end: str) -> None:
+        """A peer does not have what it was asked for."""
+        want = self._open.get(request)
+        if want is not None and want.end == end:
+            del self._open[request]
+            want.done(lost(end, "it does not have any longer what it has lent"))
+
+    def lose(self, end: str, error: Exception) -> None:
+        """A peer has gone, and will answer nothing."""
+        for request, want in self.of(end):
+            del self._open[request]
+            want.done(error)
 
 
 @dataclass(slots=True)
@@ -208,3 +265,8 @@ class Remote:
 def lost(end: str, why: str) -> PeerLost:
     """What whoever reads is told when the peer has gone."""
     return PeerLost(end, why)
+
+
+def ask_for(request: int, want: Want, heard: int) -> Head:
+    """How a piece is asked for; `heard` is what was heard of the peer."""
+    return Head(speech.READ, heard=heard, request=request, lease=want.lease, start=want.start, length=want.view.nbytes)

@@ -30,7 +30,8 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
 from flame.backend.courier import Courier
 from flame.backend.directory import Seat
-from flame.backend.node import Node, Peer
+from flame.backend.node import Node
+from flame.backend.peer import Peer
 from flame.backend.tcp import split
 from flame.errors import ChannelError, DecodeError
 from flame.wire import speech

@@ -11,7 +11,8 @@ from flame.backend import Sink
 from flame.backend.coding import Coding
 from flame.backend.courier import Courier, Mailbox
 from flame.backend.directory import Directory, Seat
-from flame.backend.node import MOST_KEPT, Came, Ended, Joined, Left, Me, Node
+from flame.backend.node import MOST_KEPT, Node
+from flame.backend.peer import Came, Ended, Joined, Left, Me
 from flame.backend.pool import Pool
 from flame.errors import ChannelError, DecodeError, FlameError
 
@@ -148,6 +149,9 @@ class Network:
         self._mailbox.close()
 
     def _came(self, item: Came) -> None:
+        item.account.taken += item.nbytes
+        if item.account.full:
+            self._courier.call(self._node.go_on, item.number)
         if not any(self.directory.meet(item.channel, item.source, end) for end in item.targets):
             return
         if self.directory.host_of(item.source) != item.number:

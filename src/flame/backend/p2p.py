@@ -16,8 +16,10 @@ from collections.abc import Sequence
 from functools import partial
 
 from flame.backend.courier import Courier
+from flame.backend.credentials import proof
 from flame.backend.directory import Seat
-from flame.backend.node import Node, Peer, proof, rows
+from flame.backend.node import Node
+from flame.backend.peer import Peer, rows
 from flame.backend.tcp import Connection, Lines, dial, join, split
 from flame.errors import ChannelError, DecodeError
 from flame.wire import speech

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from flame.backend.courier import Courier
+from flame.backend.credentials import proof
 from flame.backend.directory import Seat
-from flame.backend.node import proof
 from flame.backend.tcp import Connection, Lines
 from flame.errors import DecodeError
 from flame.wire import speech

@@ -7,12 +7,12 @@ numbered; what the other side has not confirmed is kept and said again. No I/O a
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 F = TypeVar("F")
 
-MOST_EARLY = 1024
+MOST_EARLY, MOST_EARLY_BYTES = 1024, 64 << 20
 """How many frames may be kept that came before one that is missing; others are dropped, and will be said again."""
 
 
@@ -22,6 +22,7 @@ class Session(Generic[F]):
     Args:
         end: who is at the other side.
         number: what this side calls the session, chosen at random.
+        size_of: how many bytes a frame takes.
 
     Attributes:
         theirs: what the other side calls it; empty until it has said so.
@@ -30,15 +31,17 @@ class Session(Generic[F]):
         kept: how many frames wait to be confirmed.
     """
 
-    def __init__(self, end: str, number: bytes) -> None:
+    def __init__(self, end: str, number: bytes, size_of: Callable[[F], int]) -> None:
         self.end = end
         self.number = number
+        self._size_of = size_of
         self.theirs = b""
         self.open = False
         self.heard = 0
         self._said = 0
         self._kept: deque[tuple[int, F]] = deque()
         self._early: dict[int, F] = {}
+        self._early_bytes = 0
 
     @property
     def kept(self) -> int:
@@ -68,12 +71,15 @@ class Session(Generic[F]):
         if number <= self.heard or number in self._early:
             return []
         if number != self.heard + 1:
-            if len(self._early) < MOST_EARLY:
+            nbytes = self._size_of(frame)
+            if len(self._early) < MOST_EARLY and self._early_bytes + nbytes <= MOST_EARLY_BYTES:
                 self._early[number] = frame
+                self._early_bytes += nbytes
             return []
         ready = [frame]
         self.heard += 1
         while self._early and self.heard + 1 in self._early:
             self.heard += 1
             ready.append(self._early.pop(self.heard))
+            self._early_bytes -= self._size_of(ready[-1])
         return ready

@@ -13,8 +13,9 @@ from flame.backend.courier import Courier
 from flame.backend.credentials import Credentials, read_token
 from flame.backend.directory import Seat
 from flame.backend.network import Network
-from flame.backend.node import Me, Node
+from flame.backend.node import Node
 from flame.backend.p2p import PLAIN, PeerToPeer
+from flame.backend.peer import Me
 from flame.backend.pool import Pool
 from flame.backend.rendezvous import Together
 from flame.channel.coding import CODING

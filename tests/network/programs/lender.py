@@ -7,8 +7,8 @@ import numpy as np
 
 from flame.backend.directory import Seat
 from flame.backend.network import Network
-from flame.backend.node import Me
 from flame.backend.p2p import PeerToPeer
+from flame.backend.peer import Me
 from flame.backend.pool import Pool
 from flame.channel.coding import CODING
 from flame.weights.layout import Weights
