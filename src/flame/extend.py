@@ -13,10 +13,10 @@ from typing import Any
 from flame.errors import ExtensionError
 
 BUILT_IN: dict[tuple[str, str], str] = {
-    ("backend", "inproc"): "flame.backend.inproc:InProc",
-    ("backend", "shm"): "flame.backend.shm:SharedMemory",
-    ("backend", "p2p"): "flame.backend.p2p:PeerToPeer",
-    ("backend", "mqtt"): "flame.backend.mqtt:Mqtt",
+    ("backend", "inproc"): "flame.channel.transports:inproc",
+    ("backend", "shm"): "flame.channel.transports:shm",
+    ("backend", "p2p"): "flame.channel.transports:p2p",
+    ("backend", "mqtt"): "flame.channel.transports:mqtt",
     ("selector", "default"): "flame.selector.default:Default",
     ("selector", "random"): "flame.selector.random:Random",
     ("optimizer", "fedavg"): "flame.optimizer.fedavg:FedAvg",

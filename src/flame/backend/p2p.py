@@ -20,7 +20,7 @@ from flame.backend.credentials import proof
 from flame.backend.directory import Seat
 from flame.backend.node import Node
 from flame.backend.peer import Peer, rows
-from flame.backend.tcp import Connection, Lines, dial, join, split
+from flame.backend.tcp import Connection, Lines, answer, dial, join, listen, split
 from flame.errors import ChannelError, DecodeError
 from flame.wire import speech
 from flame.wire.speech import Head, Hello, Meeting, Seating
@@ -157,13 +157,10 @@ class PeerToPeer:
 
     def _taken(self, events: int) -> None:
         assert self._door is not None  # it is what was watched
-        try:
-            sock, _ = self._door.accept()
-        except OSError:
-            return
-        link = self._lines.take(self._courier, sock, self, "")
-        self._links.add(link)
-        self._courier.later(self._node.me.silence_s, partial(self._give_up, link))
+        link = answer(self._courier, self._door, self, self._lines.take)
+        if link is not None:
+            self._links.add(link)
+            self._courier.later(self._node.me.silence_s, partial(self._give_up, link))
 
     # -- what connections say: flame.backend.tcp.Owner -----------------------------------------------------
 
@@ -273,22 +270,6 @@ class PeerToPeer:
             self._meeting.close()
         for link in list(self._links):
             link.close()
-
-
-def listen(address: str) -> socket.socket:
-    """A socket that listens at host:port.
-
-    Raises:
-        ChannelError: that is no address, or nobody can listen there.
-    """
-    try:
-        host, port = split(address)
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        door = socket.create_server((host, port), family=family, backlog=1024)
-    except (OSError, ValueError) as error:
-        raise ChannelError(f"cannot listen at {address}: {error}") from error
-    door.setblocking(False)
-    return door
 
 
 def _address(text: str, port: int) -> str:

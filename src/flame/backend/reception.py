@@ -18,7 +18,7 @@ from functools import partial
 from flame.backend.courier import Courier
 from flame.backend.credentials import proof
 from flame.backend.directory import Seat
-from flame.backend.tcp import Connection, Lines
+from flame.backend.tcp import Connection, Lines, answer
 from flame.errors import DecodeError
 from flame.wire import speech
 from flame.wire.speech import Head, Hello, Meeting
@@ -89,13 +89,10 @@ class Reception:
         self._tick()
 
     def _taken(self, events: int) -> None:
-        try:
-            sock, _ = self._door.accept()
-        except OSError:
-            return
-        link = self._lines.take(self._courier, sock, self, "")
-        self._links.add(link)
-        self._courier.later(self._silence_s, partial(self._give_up, link))
+        link = answer(self._courier, self._door, self, self._lines.take)
+        if link is not None:
+            self._links.add(link)
+            self._courier.later(self._silence_s, partial(self._give_up, link))
 
     def _give_up(self, link: Connection) -> None:
         """End a connection of somebody who does not introduce itself."""

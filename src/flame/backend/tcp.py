@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from flame.backend.courier import Courier
 from flame.backend.directory import Seat
-from flame.errors import DecodeError
+from flame.errors import ChannelError, DecodeError
 from flame.wire.speech import MOST_BODY, MOST_HEAD, PREFIX, Head, encode, head_from
 
 _ROOM = 64 << 10
@@ -316,6 +316,31 @@ def dial(
     return line(courier, sock, owner, address)
 
 
+def answer(courier: Courier, door: socket.socket, owner: Owner, line: Line = Connection) -> Connection | None:
+    """Take a call at a socket that listens; None if there is none any longer."""
+    try:
+        sock, _ = door.accept()
+    except OSError:
+        return None
+    return line(courier, sock, owner, "")
+
+
+def listen(address: str) -> socket.socket:
+    """A socket that listens at host:port.
+
+    Raises:
+        ChannelError: that is no address, or nobody can listen there.
+    """
+    try:
+        host, port = split(address)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        door = socket.create_server((host, port), family=family, backlog=1024)
+    except (OSError, ValueError) as error:
+        raise ChannelError(f"cannot listen at {address}: {error}") from error
+    door.setblocking(False)
+    return door
+
+
 def split(address: str, default_port: int = 0) -> tuple[str, int]:
     """Host and port of `host`, `host:port` or `[v6]:port`.
 
@@ -329,10 +354,11 @@ def split(address: str, default_port: int = 0) -> tuple[str, int]:
         host, port = address, ""
     else:
         host, _, port = address.partition(":")
-    number = int(port) if port else default_port
-    if not 0 <= number < 65536:
+    if not port:
+        return host, default_port
+    if not (port.isdecimal() and port.isascii() and int(port) < 65536):
         raise ValueError(f"{port} is no port")
-    return host, number
+    return host, int(port)
 
 
 def join(host: str, port: int) -> str:

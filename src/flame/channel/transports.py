@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import select
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +20,7 @@ from flame.backend.rendezvous import Together
 from flame.channel.coding import CODING
 from flame.config import Config
 from flame.errors import ConfigError
+from flame.extend import lookup
 from flame.tag import Channel as Spec
 
 Place = tuple[str, str, str]
@@ -38,10 +38,6 @@ class Carrier(Backend, Protocol):
 
     def sit(self, seats: Sequence[Seat], wants: Sequence[Place]) -> None:
         """Take seats, and let those who want to meet them, or whom they want to meet, know."""
-
-
-Maker = Callable[[Config, str, Pool], Carrier]
-"""Makes a backend out of a worker's config, the broker's host and memory."""
 
 
 class Transports:
@@ -66,14 +62,9 @@ class Transports:
         host = spec.broker_host or self._config.brokers.sort_to_host.get(sort, "")
         carrier = self._carriers.get((sort, host))
         if carrier is None:
-            maker = MAKERS.get(sort)
-            if maker is None:
-                raise ConfigError(
-                    "backend",
-                    f"{sort} cannot join programs that are started one by one; {', '.join(MAKERS)} can",
-                    "choose one of them, or run the whole job with `flame run DIR`",
-                )
-            carrier = self._carriers[sort, host] = maker(self._config, host, self._pool)
+            # Upstream's `local` is what is called `inproc` here.
+            made: Carrier = lookup("backend", "inproc" if sort == "local" else sort)(self._config, host, self._pool)
+            carrier = self._carriers[sort, host] = made
         return carrier
 
     @property
@@ -105,11 +96,31 @@ class Transports:
         self._pool.close()
 
 
-def _shm(config: Config, host: str, pool: Pool) -> Carrier:
+def inproc(config: Config, host: str, pool: Pool) -> Carrier:
+    """In memory, between the workers of one process; `flame run` uses it by itself.
+
+    Raises:
+        ConfigError: always: a program that is started by itself has nobody in its own process.
+    """
+    raise ConfigError(
+        "backend",
+        f"{config.backend} cannot join programs that are started one by one; shm, p2p and mqtt can",
+        "choose one of them, or run the whole job with `flame run DIR`",
+    )
+
+
+def shm(config: Config, host: str, pool: Pool) -> Carrier:
+    """Shared memory and unix sockets, between the processes of one machine."""
     return Together(CODING, pool, config.job.job_id, config.task_id)
 
 
-def _p2p(config: Config, host: str, pool: Pool) -> Carrier:
+def p2p(config: Config, host: str, pool: Pool) -> Carrier:
+    """TCP connections between the workers, with TLS or without; `flame rendezvous` tells them where the others are.
+
+    Raises:
+        ConfigError: a file of TLS or the token's cannot be read.
+        ChannelError: an address is none.
+    """
     credentials = _credentials(config)
     lines = PLAIN
     if credentials is not None:
@@ -123,7 +134,13 @@ def _p2p(config: Config, host: str, pool: Pool) -> Carrier:
     return Network(_me(config), CODING, pool, finder)
 
 
-def _mqtt(config: Config, host: str, pool: Pool) -> Carrier:
+def mqtt(config: Config, host: str, pool: Pool) -> Carrier:
+    """By way of an MQTT broker, with TLS or without.
+
+    Raises:
+        ConfigError: paho-mqtt is not installed, or a file of TLS or the token's cannot be read.
+        ChannelError: the broker's address is none.
+    """
     try:
         from flame.backend.mqtt import Mqtt
     except ImportError as error:
@@ -144,13 +161,9 @@ def _mqtt(config: Config, host: str, pool: Pool) -> Carrier:
 def _me(config: Config) -> Me:
     path = config.network.token_file
     token = read_token(Path(path)) if path else b""
-    silence_s = float(os.environ.get("FLAME_SILENCE_S", config.network.silence))
-    return Me(config.job.job_id, config.task_id, token, silence_s)
+    return Me(config.job.job_id, config.task_id, token, config.network.silence)
 
 
 def _credentials(config: Config) -> Credentials | None:
     files = config.network.files
     return Credentials(*map(Path, files)) if all(files) else None
-
-
-MAKERS: Mapping[str, Maker] = {"shm": _shm, "p2p": _p2p, "mqtt": _mqtt}

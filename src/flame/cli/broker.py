@@ -6,10 +6,11 @@ import argparse
 import asyncio
 import logging
 import signal
-from pathlib import Path
 from typing import Any
 
+from flame.backend.credentials import Credentials
 from flame.backend.tcp import join, split
+from flame.cli.service import add_options, credentials_of
 from flame.errors import ChannelError, ConfigError
 
 PORT = 1883
@@ -23,21 +24,12 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         description="An MQTT broker in pure Python (amqtt), for trying the mqtt backend where no broker is installed."
         " mosquitto carries three times as much: use it for work.",
     )
-    command.add_argument(
-        "--listen",
-        default=f"localhost:{PORT}",
-        metavar="HOST:PORT",
-        help="where workers reach it (default: %(default)s; 0.0.0.0:PORT for workers on other machines)",
-    )
-    for name, what in (("ca", "the authority's certificate"), ("cert", "its own certificate"), ("key", "its own key")):
-        command.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"TLS: {what}")
+    add_options(command, PORT)
     command.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    files = (arguments.ca, arguments.cert, arguments.key)
-    if any(files) and not all(files):
-        raise ConfigError("--ca, --cert, --key", "TLS needs all three", "make them with `flame ca service`")
+    credentials = credentials_of(arguments)
     try:
         from amqtt.broker import Broker
     except ImportError as error:
@@ -47,14 +39,14 @@ def _run(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         raise ChannelError(f"{arguments.listen!r} is no host:port: {error}") from error
     logging.getLogger("amqtt").setLevel(logging.ERROR)
-    asyncio.run(_serve(Broker, join(host, port), files if all(files) else None))
+    asyncio.run(_serve(Broker, join(host, port), credentials))
     return 0
 
 
-async def _serve(broker_class: Any, address: str, files: tuple[Path, Path, Path] | None) -> None:
+async def _serve(broker_class: Any, address: str, credentials: Credentials | None) -> None:
     listener: dict[str, Any] = {"type": "tcp", "bind": address, "max_connections": 0}
-    if files is not None:
-        ca, cert, key = map(str, files)
+    if credentials is not None:
+        ca, cert, key = map(str, (credentials.ca, credentials.cert, credentials.key))
         listener |= {"ssl": True, "cafile": ca, "certfile": cert, "keyfile": key}
     settings = {
         "listeners": {"default": listener},
@@ -69,6 +61,6 @@ async def _serve(broker_class: Any, address: str, files: tuple[Path, Path, Path]
         await broker.start()
     except Exception as error:  # amqtt wraps whatever went wrong in errors of its own
         raise ChannelError(f"cannot listen at {address}: {error}") from error
-    print(f"broker at {address}, {'TLS' if files else 'open to whoever reaches it'}", flush=True)
+    print(f"broker at {address}, {'TLS' if credentials else 'open to whoever reaches it'}", flush=True)
     await stopped.wait()
     await broker.shutdown()

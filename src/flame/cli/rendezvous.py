@@ -8,12 +8,13 @@ import threading
 from pathlib import Path
 
 from flame.backend.courier import Courier
-from flame.backend.credentials import Credentials, read_token
+from flame.backend.credentials import read_token
 from flame.backend.guarded import lines
-from flame.backend.p2p import RENDEZVOUS_PORT, listen
+from flame.backend.p2p import RENDEZVOUS_PORT
 from flame.backend.reception import Reception
-from flame.backend.tcp import Lines, join
-from flame.errors import ConfigError, FlameError
+from flame.backend.tcp import Lines, join, listen
+from flame.cli.service import add_options, credentials_of
+from flame.errors import FlameError
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -24,23 +25,14 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         description="Tells the workers of every job that use p2p where the others are. It keeps nothing on disk and"
         " carries no models; it may be stopped and started again while jobs run.",
     )
-    command.add_argument(
-        "--listen",
-        default=f"localhost:{RENDEZVOUS_PORT}",
-        metavar="HOST:PORT",
-        help="where workers reach it (default: %(default)s; 0.0.0.0:PORT for workers on other machines)",
-    )
+    add_options(command, RENDEZVOUS_PORT)
     command.add_argument("--token-file", type=Path, metavar="FILE", help="let in only who knows what is in this file")
-    for name, what in (("ca", "the authority's certificate"), ("cert", "its own certificate"), ("key", "its own key")):
-        command.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"TLS: {what}")
     command.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    files = (arguments.ca, arguments.cert, arguments.key)
-    if any(files) and not all(files):
-        raise ConfigError("--ca, --cert, --key", "TLS needs all three", "make them with `flame ca service`")
-    connections = lines(Credentials(*files)) if all(files) else Lines()
+    credentials = credentials_of(arguments)
+    connections = Lines() if credentials is None else lines(credentials)
     token = read_token(arguments.token_file) if arguments.token_file else b""
     door = listen(arguments.listen)
     stopped = threading.Event()
@@ -51,15 +43,16 @@ def _run(arguments: argparse.Namespace) -> int:
         stopped.set()
 
     courier = Courier("flame-rendezvous", failed)
-    Reception(courier, door, token, connections)
+    reception = Reception(courier, door, token, connections)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
     courier.start()
     host, port = door.getsockname()[:2]
-    guarded = [word for word, given in (("mutual TLS", all(files)), ("a token", token)) if given]
+    guarded = [word for word, given in (("mutual TLS", credentials), ("a token", token)) if given]
     print(f"rendezvous at {join(host, port)}, {' and '.join(guarded) or 'open to whoever reaches it'}", flush=True)
     stopped.wait()
     if failures:
         raise FlameError(f"the rendezvous failed: {failures[0]!r}") from failures[0]
+    courier.call(reception.close)
     courier.stop()
     return 0

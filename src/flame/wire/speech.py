@@ -7,10 +7,13 @@ message: the sender lends them, and whoever needs them reads them in pieces.
 from __future__ import annotations
 
 from struct import Struct
+from typing import TypeVar
 
 import msgspec
 
 from flame.errors import DecodeError
+
+T = TypeVar("T")
 
 HELLO, MESSAGE, SEATS, LEAVE, RELEASE, READ, DATA, MISSING, BEAT, REFUSED, MEET = range(11)
 """Kinds of heads. MESSAGE, SEATS, LEAVE, RELEASE and MEET are numbered; the others may be lost or come twice."""
@@ -125,20 +128,21 @@ _meeting = msgspec.msgpack.Decoder(Meeting)
 _seating = msgspec.msgpack.Decoder(Seating)
 
 
+def _read(decoder: msgspec.msgpack.Decoder[T], data: bytes | memoryview, what: str) -> T:
+    try:
+        return decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DecodeError(f"{what}: {error}") from error
+
+
 def head_from(data: bytes | memoryview) -> Head:
     """A head; raises DecodeError if it is none."""
-    try:
-        return _head.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DecodeError(f"head: {error}") from error
+    return _read(_head, data, "head")
 
 
 def hello_from(data: bytes) -> Hello:
     """A HELLO; raises DecodeError if it is none, or of another version."""
-    try:
-        hello = _hello.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DecodeError(f"hello: {error}") from error
+    hello = _read(_hello, data, "hello")
     if hello.version != SPEECH:
         raise DecodeError(f"the peer speaks version {hello.version}; here version {SPEECH} is spoken")
     if not 8 <= len(hello.mine) <= 64 or len(hello.yours) > 64 or max(len(hello.seats), len(hello.wants)) > MOST_SEATS:
@@ -150,18 +154,12 @@ def hello_from(data: bytes) -> Hello:
 
 def meeting_from(data: bytes) -> Meeting:
     """A MEET; raises DecodeError if it is none."""
-    try:
-        return _meeting.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DecodeError(f"meeting: {error}") from error
+    return _read(_meeting, data, "meeting")
 
 
 def seating_from(data: bytes) -> Seating:
     """A SEATS; raises DecodeError if it is none."""
-    try:
-        seating = _seating.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DecodeError(f"seats: {error}") from error
+    seating = _read(_seating, data, "seats")
     if max(len(seating.seats), len(seating.wants)) > MOST_SEATS:
         raise DecodeError(f"more than {MOST_SEATS} seats")
     return seating
