@@ -105,7 +105,7 @@ def start(
     path = scratch / f"{role}-{number}.json"
     path.write_text(json.dumps(config))
     return subprocess.Popen(
-        [sys.executable, str(HERE / "n_network" / f"{role}.py"), str(path)], stdout=subprocess.PIPE, text=True
+        [sys.executable, str(HERE / "b_transfer" / role / "main.py"), str(path)], stdout=subprocess.PIPE, text=True
     )
 
 

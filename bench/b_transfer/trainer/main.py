@@ -1,4 +1,4 @@
-"""Workload B, a client: takes 100 MB and gives them back."""
+"""Workloads B and N, a client: takes the model and gives it back."""
 
 import argparse
 
@@ -18,7 +18,8 @@ class Client(Trainer):
         pass
 
     def initialize(self) -> None:
-        self.model = {f"array{i}": np.zeros(1_250_000, np.float32) for i in range(20)}
+        numbers, arrays = self.config.hyperparameters.numbers, self.config.hyperparameters.arrays
+        self.model = {f"array{i}": np.zeros(numbers // arrays, np.float32) for i in range(arrays)}
 
     def train(self) -> None:
         pass
