@@ -6,15 +6,14 @@ to it and, where the job has a token, that it knows it. Until then nothing chang
 
 from __future__ import annotations
 
-import hmac
 import logging
-import secrets
+import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from flame.backend.courier import Courier
-from flame.backend.credentials import proof
+from flame.backend.credentials import proof, same
 from flame.backend.directory import Seat
 from flame.backend.peer import Link, Me, Peer, rows
 from flame.errors import DecodeError
@@ -98,13 +97,13 @@ class Introductions:
             self._refuse(link, f"another process of this job runs as {hello.end}")
             return
         if new and not peer.next:
-            peer.next = secrets.token_bytes(16)
+            peer.next = os.urandom(16)
         number = peer.next if new else peer.session.number
         if hello.yours != number:
             # It has to show first that it hears what is said to it, and knows the token; until then nothing changes.
             self.introduce(link, peer, number, hello.mine)
             link.greeted = False
-        elif not hmac.compare_digest(hello.proof, self._proof_of(hello)):
+        elif not self._proves(hello):
             self._refuse(link, "it does not know the job's token")
         elif not new and hello.turn <= peer.heard_turn:
             if not link.lossy:
@@ -164,8 +163,9 @@ class Introductions:
         new.turn, new.before = peer.turn, peer.number
         return new
 
-    def _proof_of(self, hello: Hello) -> bytes:
-        return proof(self._me.token, self._me.job, hello.end, hello.mine, hello.yours, hello.turn)
+    def _proves(self, hello: Hello) -> bool:
+        me = self._me
+        return same(hello.proof, proof(me.token, me.job, hello.end, hello.mine, hello.yours, hello.turn))
 
     def _unwelcome(self, hello: Hello) -> str:
         if hello.job != self._me.job:

@@ -34,6 +34,9 @@ WINDOW = 2 << 20
 SMALLEST_PIECE = 32 << 10
 
 
+_NOTHING: Bytes = np.empty(0, np.uint8)
+
+
 class Loans:
     """What this process has lent, and to whom."""
 
@@ -174,13 +177,14 @@ class Remote:
         nbytes: how large it is.
     """
 
-    __slots__ = ("__weakref__", "_asked", "_pieces", "_reading", "_size", "end", "lease", "lost", "nbytes")
+    __slots__ = ("__weakref__", "_asked", "_pieces", "_reading", "_room", "_size", "end", "lease", "lost", "nbytes")
 
     def __init__(self, reading: Reading, end: str, lease: int, nbytes: int) -> None:
         self.end, self.lease, self.nbytes = end, lease, nbytes
         self.lost: Exception | None = None
         self._reading = reading
         self._pieces: dict[int, Bytes] = {}
+        self._room: Bytes = _NOTHING
         self._asked: set[int] = set()
         self._size = 0
 
@@ -212,6 +216,7 @@ class Remote:
         """Forget what has been read, so that it can be read from the start again, or not at all."""
         with self._reading.changed:
             self._pieces.clear()
+            self._room = _NOTHING
             if self._size:
                 self._size = 0
                 self._reading.open -= 1
@@ -220,6 +225,8 @@ class Remote:
         with self._reading.changed:
             self._reading.open += 1
             self._size = self._reading.piece()
+            # What was asked for before a rewind, and comes late, goes where it was meant to go: to the old room.
+            self._room = np.empty(min((1 + AHEAD) * self._size, self.nbytes), np.uint8)
             self._asked.clear()
 
     def _piece(self, index: int) -> Bytes:
@@ -227,7 +234,8 @@ class Remote:
         for ahead in range(index, min(index + AHEAD, last) + 1):
             if ahead not in self._asked:
                 self._asked.add(ahead)
-                piece = np.empty(min(size, self.nbytes - ahead * size), np.uint8)
+                start = ahead % (1 + AHEAD) * size  # where the piece before the last was, which has been used
+                piece = self._room[start : start + min(size, self.nbytes - ahead * size)]
                 self._reading.ask(self.end, self.lease, ahead * size, piece.data, self._keep(ahead, piece))
         self._wait(lambda: index in self._pieces)
         for old in [old for old in self._pieces if old < index]:

@@ -6,7 +6,7 @@ who is there, who has gone, what has come.
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from collections.abc import Callable, Sequence
 
@@ -175,7 +175,7 @@ class Node:
         peer = self.peers.get(end)
         if peer is None:
             self._numbers += 1
-            session: Session[Frame] = Session(end, secrets.token_bytes(16), size_of)
+            session: Session[Frame] = Session(end, os.urandom(16), size_of)
             peer = self.peers[end] = Peer(self._numbers, session, time.monotonic())
         return peer
 

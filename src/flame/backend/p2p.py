@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import logging
-import secrets
+import os
 import socket
 import time
 import weakref
@@ -61,7 +61,7 @@ class PeerToPeer:
         self._meeting: Connection | None = None
         self._met = False
         self._attempt = 0
-        self._me = secrets.token_bytes(16)
+        self._me = os.urandom(16)
         self._told = self._complained = time.monotonic()
         self._calling: set[str] = set()
         self._hosts: dict[str, str] = {}

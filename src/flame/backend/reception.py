@@ -6,8 +6,7 @@ know each other do not need it meanwhile.
 
 from __future__ import annotations
 
-import hmac
-import secrets
+import os
 import socket
 import time
 import weakref
@@ -16,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from flame.backend.courier import Courier
-from flame.backend.credentials import proof
+from flame.backend.credentials import proof, same
 from flame.backend.directory import Seat
 from flame.backend.tcp import Connection, Lines, answer
 from flame.errors import DecodeError
@@ -101,7 +100,7 @@ class Reception:
 
     def opened(self, link: Connection) -> None:
         """Speak first: what the guest proves is about this number."""
-        nonce = self._nonces[link] = secrets.token_bytes(16)
+        nonce = self._nonces[link] = os.urandom(16)
         hello = Hello(speech.SPEECH, "", "", nonce, b"", 0, [])
         link.send(Head(speech.HELLO, header=speech.encode(hello)))
 
@@ -139,7 +138,7 @@ class Reception:
             raise DecodeError("a second introduction")
         nonce = self._nonces.pop(link, b"")
         right = proof(self._token, hello.job, hello.end, hello.mine, nonce)
-        if self._token and not (hello.yours == nonce and hmac.compare_digest(hello.proof, right)):
+        if self._token and not (hello.yours == nonce and same(hello.proof, right)):
             self._refuse(link, "it does not know the job's token")
             return
         reason = self._lines.admits(link, hello.job, hello.end, [Seat(*row) for row in hello.seats])

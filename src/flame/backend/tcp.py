@@ -15,7 +15,7 @@ from flame.backend.directory import Seat
 from flame.errors import ChannelError, DecodeError
 from flame.wire.speech import MOST_BODY, MOST_HEAD, PREFIX, Head, encode, head_from
 
-_ROOM = 64 << 10
+_ROOM = 16 << 10
 _A_TURN = 4 << 20
 """Bytes read from one connection before the others get their turn."""
 

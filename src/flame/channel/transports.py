@@ -16,7 +16,6 @@ from flame.backend.node import Node
 from flame.backend.p2p import PLAIN, PeerToPeer
 from flame.backend.peer import Me
 from flame.backend.pool import Pool
-from flame.backend.rendezvous import Together
 from flame.channel.coding import CODING
 from flame.config import Config
 from flame.errors import ConfigError
@@ -111,6 +110,8 @@ def inproc(config: Config, host: str, pool: Pool) -> Carrier:
 
 def shm(config: Config, host: str, pool: Pool) -> Carrier:
     """Shared memory and unix sockets, between the processes of one machine."""
+    from flame.backend.rendezvous import Together  # whoever talks over networks does without it
+
     return Together(CODING, pool, config.job.job_id, config.task_id)
 
 

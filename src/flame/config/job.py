@@ -13,7 +13,6 @@ DIR/
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -205,12 +204,19 @@ def _beside(job_path: Path, job: dict[str, Any], key: str, usual: str) -> Path |
     return None
 
 
+def _id_of(name: str) -> str:
+    """A job's id, where its file has none: 24 hex digits, as upstream's."""
+    import hashlib  # it brings OpenSSL, 3.5 MB that a worker, which is told its job's id, does not need
+
+    return hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()[:24]
+
+
 def _job(top: Path, job_rows: dict[str, Any], model_rows: dict[str, Any]) -> JobSpec:
     source = str(top / "job.json")
     row = convert(job_rows, _Job, source)
     name = row.name or row.design_id or top.resolve().name
     return JobSpec(
-        id=row.id or hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()[:24],
+        id=row.id or _id_of(name),
         name=name,
         design_id=row.design_id,
         user_id=row.user_id,

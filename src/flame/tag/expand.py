@@ -8,7 +8,6 @@ association, dataset, and how many equal workers come before it: adding one some
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -84,6 +83,8 @@ class _Seats:
         self._taken: dict[str, dict[str, int]] = {}
 
     def take(self, association: Mapping[str, str], datasets: Iterator[Dataset]) -> Iterator[WorkerSpec]:
+        import hashlib  # it brings OpenSSL, 3.5 MB that a worker, which expands nothing, does not need
+
         head = json.dumps([self._job_id, self._role, sorted(association.items())])
         taken = self._taken.setdefault(head, {})
         start = hashlib.sha1(head.encode(), usedforsecurity=False)

@@ -14,7 +14,6 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from typing import Any, Protocol
 
 import numpy as np
@@ -105,6 +104,8 @@ class Layout:
     def digest(self) -> str:
         """32 hex digits that are the same wherever the layout is the same; computed when first asked for."""
         if not self._digest:
+            from hashlib import blake2b  # it brings OpenSSL, 3.5 MB that most workers never need
+
             plain = json.dumps(self.to_plain(), separators=(",", ":")).encode()
             object.__setattr__(self, "_digest", blake2b(plain, digest_size=16).hexdigest())
         return self._digest
