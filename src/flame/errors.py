@@ -15,6 +15,7 @@ FlameError
 ├── WorkflowError      a chain of tasklets that cannot be run
 ├── RecipeError        settings that contradict each other
 └── RunError
+    ├── TooFewAnswers  a round that its gate does not let pass: `.round`, `.answers`, `.at_least`
     └── WorkerFailed   a worker raised: `.worker`, `.role`, `.traceback`
 ```
 """
@@ -127,6 +128,22 @@ class RecipeError(FlameError, ValueError):
 
 class RunError(FlameError, RuntimeError):
     """A run could not be brought to its end."""
+
+
+class TooFewAnswers(RunError):
+    """A round has fewer answers than the job's gate asks for.
+
+    Attributes:
+        round: the round's number.
+        answers: how many count.
+        at_least: how many there have to be.
+    """
+
+    def __init__(self, round: int, answers: int, asked: int, at_least: int) -> None:
+        self.round, self.answers, self.at_least = round, answers, at_least
+        super().__init__(
+            f"round {round}: {answers} of {asked} answers count; the job's gate asks for at least {at_least}"
+        )
 
 
 class WorkerFailed(RunError):

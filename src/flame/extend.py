@@ -24,6 +24,7 @@ BUILT_IN: dict[tuple[str, str], str] = {
     ("optimizer", "fedyogi"): "flame.optimizer.fedopt:FedYogi",
     ("optimizer", "fedadagrad"): "flame.optimizer.fedopt:FedAdaGrad",
     ("optimizer", "fedprox"): "flame.optimizer.fedprox:FedProx",
+    ("gate", "everyone"): "flame.engine.gate:Everyone",
     ("registry", "dummy"): "flame.registry.dummy:DummyRegistry",
     ("registry", "local"): "flame.registry.local:LocalRegistry",
 }

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from upstream import aggregator, finished, task_id, trainer, until
 
 PROGRAMS = Path(__file__).parent / "programs"
 SILENCE_S = 1.5
+NOTHING: Mapping[str, Any] = {}
 
 
 class Federation:
@@ -40,13 +41,15 @@ class Federation:
         self.meeting = process
         return process
 
-    def top(self, *, within: Sequence[str] = (), **hyper: Any) -> subprocess.Popen[str]:
-        """Start the aggregator."""
-        return self._program("server", "top", aggregator(hyper=hyper), within)
+    def top(
+        self, *, within: Sequence[str] = (), own: Mapping[str, Any] = NOTHING, patience: float = 60.0, **hyper: Any
+    ) -> subprocess.Popen[str]:
+        """Start the aggregator; `own` are further settings of its config."""
+        return self._program("server", "top", {**aggregator(hyper=hyper), **own}, within, patience)
 
     def site(self, name: str, *, within: Sequence[str] = (), **hyper: Any) -> subprocess.Popen[str]:
         """Start a trainer."""
-        return self._program("site", name, trainer(hyper=hyper), within)
+        return self._program("site", name, trainer(hyper=hyper), within, 60.0)
 
     def reaches(self, name: str, what: str) -> None:
         """Wait until a program tells that it is so far."""
@@ -66,11 +69,13 @@ class Federation:
                 process.kill()
             process.communicate()
 
-    def _program(self, program: str, name: str, content: Any, within: Sequence[str]) -> subprocess.Popen[str]:
+    def _program(
+        self, program: str, name: str, content: Any, within: Sequence[str], patience: float
+    ) -> subprocess.Popen[str]:
         own = {
             "backend": "p2p",
             "brokers": [{"host": self.address, "sort": "p2p"}],
-            "network": {"silence": self.silence_s},
+            "network": {"silence": self.silence_s, "patience": patience},
             "taskid": task_id(name),
             "maxRunTime": 60,
         }

@@ -155,13 +155,13 @@ class Channel:
 
         return self._wait(settled, lambda: f"somebody to join as {self._other_role}", timeout)
 
-    def await_return(self, end: str, timeout: float) -> bool:
+    def await_return(self, end: str, timeout: float, *, anew: bool = False) -> bool:
         """Wait for a peer that was cut off; whether it is there again within `timeout` seconds.
 
-        One that is known to have ended is not waited for.
+        One that is known to have ended is waited for only if somebody may take its place (`anew`).
         """
         self._wait(
-            lambda: self.has(end) or not self._members.missing(end),
+            lambda: self.has(end) or not (anew or self._members.missing(end)),
             lambda: f"{self._wiring.readable(end)}, of which nothing is heard on {self._seat.channel}",
             timeout,
         )

@@ -44,6 +44,8 @@ class Surroundings:
         events: where it reports.
         early: messages that came before the worker was there: (channel, source, message).
         fiber: the worker's fiber; None for a program that runs alone.
+        patience_s: how long to wait for peers when all of them have gone; None in a host, which sees when nobody can
+            come any more.
         close: ends what was made for a program that runs alone.
     """
 
@@ -56,6 +58,7 @@ class Surroundings:
     events: Events | None
     early: list[tuple[str, str, object]]
     fiber: Fiber | None
+    patience_s: float | None
     close: Callable[[], None]
 
 
@@ -82,5 +85,6 @@ def _alone(config: Config) -> Surroundings:
         events=None,
         early=[],
         fiber=None,
+        patience_s=config.network.patience,
         close=transports.close,
     )

@@ -59,6 +59,7 @@ def _of_role(tag: Tag, job: JobSpec, role: str) -> Config:
         hyperparameters=model.hyperparameters,
         selector=model.selector,
         optimizer=model.optimizer,
+        gate=model.gate,
         datasampler=model.datasampler.fed(model.hyperparameters),
         privacy=model.privacy,
         registry=model.registry,

@@ -27,6 +27,7 @@ from flame.config.read import BrokerRow, backend_sort, convert, load_json, locat
 from flame.config.records import (
     BaseModel,
     DataSampler,
+    Gate,
     Hyperparameters,
     JobSpec,
     ModelSpec,
@@ -98,6 +99,7 @@ class _Model(Struct, rename="camel"):
     dependencies: tuple[str, ...] = ()
     selector: Selector = field(default_factory=Selector)
     optimizer: Optimizer = field(default_factory=Optimizer)
+    gate: Gate = field(default_factory=Gate)
     privacy: Privacy = field(default_factory=Privacy)
     datasampler: DataSampler = field(default_factory=DataSampler)
     registry: Registry = Registry()
@@ -241,6 +243,7 @@ def _model(rows: dict[str, Any], source: str) -> ModelSpec:
         dependencies=row.dependencies,
         selector=row.selector,
         optimizer=row.optimizer,
+        gate=row.gate,
         privacy=row.privacy,
         datasampler=row.datasampler,
         registry=row.registry,

@@ -17,6 +17,7 @@ _MODEL: dict[str, tuple[str, ...] | None] = {
     "hyperparameters": tuple(JSON_NAMES.values()),
     "selector": _CHOICE,
     "optimizer": _CHOICE,
+    "gate": _CHOICE,
     "privacy": _CHOICE,
     "datasampler": _CHOICE,
     "registry": ("sort", "uri"),

@@ -19,6 +19,7 @@ from flame.config.records import (
     BaseModel,
     Broker,
     DataSampler,
+    Gate,
     Hyperparameters,
     Job,
     Network,
@@ -80,6 +81,7 @@ class _Worker(Struct, rename="camel"):
     hyperparameters: dict[str, Any] = {}
     selector: Selector = field(default_factory=Selector)
     optimizer: Optimizer = field(default_factory=Optimizer)
+    gate: Gate = field(default_factory=Gate)
     datasampler: DataSampler = field(default_factory=DataSampler)
     privacy: Privacy = field(default_factory=Privacy)
     registry: Registry | UnsetType = UNSET
@@ -194,6 +196,7 @@ def worker_settings(content: object, source: str = "") -> dict[str, Any]:
         "hyperparameters": hyperparameters,
         "selector": file.selector,
         "optimizer": file.optimizer,
+        "gate": file.gate,
         "datasampler": file.datasampler.fed(hyperparameters),
         "privacy": file.privacy,
         "registry": None if file.registry is UNSET else file.registry,

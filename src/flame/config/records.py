@@ -66,6 +66,12 @@ class SelectorType(StrEnum):
     OORT = "oort"
 
 
+class GateType(StrEnum):
+    """Ways of deciding when a round's answers are enough."""
+
+    EVERYONE = "everyone"
+
+
 class DataSamplerType(StrEnum):
     """Ways of choosing the samples to train on."""
 
@@ -143,6 +149,16 @@ class Optimizer(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         force_setattr(self, "sort", known_sort("optimizer", OptimizerType, self.sort))
+
+
+class Gate(Struct, frozen=True):
+    """When a round's answers are enough, and what follows when a peer goes. `kwargs` go to the gate as they are."""
+
+    sort: str = GateType.EVERYONE
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "sort", known_sort("gate", GateType, self.sort))
 
 
 class Privacy(Struct, frozen=True):
@@ -290,6 +306,7 @@ class ModelSpec:
     dependencies: tuple[str, ...] = ()
     selector: Selector = record_field(default_factory=Selector)
     optimizer: Optimizer = record_field(default_factory=Optimizer)
+    gate: Gate = record_field(default_factory=Gate)
     privacy: Privacy = record_field(default_factory=Privacy)
     datasampler: DataSampler = record_field(default_factory=DataSampler)
     registry: Registry = record_field(default_factory=Registry)

@@ -16,6 +16,7 @@ from flame.config.records import (
     BaseModel,
     Broker,
     DataSampler,
+    Gate,
     Hyperparameters,
     Job,
     Network,
@@ -51,6 +52,7 @@ class Config:
         hyperparameters: numbers that role code reads.
         selector: who is asked.
         optimizer: how updates become a step.
+        gate: when a round's answers are enough, and what follows when a peer goes.
         datasampler: which samples are trained on.
         privacy: how an update is protected.
         registry: where models and metrics are kept; None if the file does not say.
@@ -79,6 +81,7 @@ class Config:
     hyperparameters: Hyperparameters
     selector: Selector
     optimizer: Optimizer
+    gate: Gate
     datasampler: DataSampler
     privacy: Privacy
     registry: Registry | None
@@ -116,7 +119,7 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """As in config.json: reading it back gives an equal config."""
-        records = ("selector", "optimizer", "datasampler", "privacy", "registry")
+        records = ("selector", "optimizer", "gate", "datasampler", "privacy", "registry")
         content: dict[str, Any] = {
             "taskid": self.task_id,
             "name": self.name,
@@ -157,7 +160,7 @@ def _channel(channel: Channel) -> dict[str, Any]:
     return row
 
 
-def _record(record: Selector | Optimizer | DataSampler | Privacy | Registry | None) -> dict[str, Any] | None:
+def _record(record: Selector | Optimizer | Gate | DataSampler | Privacy | Registry | None) -> dict[str, Any] | None:
     """A choice as in the file; its `kwargs` may hold anything and stay as they are."""
     if record is None:
         return None

@@ -1,13 +1,59 @@
-"""When is a round's answer enough?"""
+"""When is a round's answer enough, and what follows when a peer goes before it has answered?"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, Protocol
 
-Gate = Callable[[int, int], bool]
-"""From how many have answered or gone, and how many were asked, to whether that is enough."""
+from flame.errors import ConfigError
 
 
-def everyone(settled: int, asked: int) -> bool:
-    """Enough when everybody who was asked has answered or gone."""
-    return settled >= asked
+class WhenLost(StrEnum):
+    """What follows when a peer that was asked has gone."""
+
+    CONTINUE = "continue"
+    WAIT = "wait"
+    STOP = "stop"
+
+
+class Gate(Protocol):
+    """Decides about a round.
+
+    Attributes:
+        at_least: a round with fewer answers than this that count is an error.
+        when_lost: what follows when a peer that was asked has gone: the round goes on without it, it is asked again
+            when it is back, or the run stops.
+    """
+
+    at_least: int
+    when_lost: WhenLost
+
+    def met(self, settled: int, asked: int) -> bool:
+        """Whether it is enough, of `asked` peers, when `settled` have answered or are not waited for."""
+
+
+class Everyone:
+    """Enough when everybody who was asked has answered or gone.
+
+    Args:
+        atLeast: how many answers that count a round has to have; fewer end the run with `TooFewAnswers`.
+        whenLost: what follows when a peer that was asked has gone: "continue" goes on without it; "wait" asks it again
+            when it is back, and ends the run with `PeerLost` if it is not within `network.patience`; "stop" ends the
+            run with `PeerLost`.
+
+    Raises:
+        ConfigError: a setting that there is not, or a value that it cannot have.
+    """
+
+    def __init__(self, *, atLeast: Any = 0, whenLost: Any = "continue", **others: Any) -> None:
+        for name in others:
+            raise ConfigError(f"gate.kwargs.{name}", "everyone has no such setting", "they are atLeast and whenLost")
+        if type(atLeast) is not int or atLeast < 0:
+            raise ConfigError("gate.kwargs.atLeast", f"is {atLeast!r}", "give a whole number of answers, 0 or more")
+        if whenLost not in list(WhenLost):
+            raise ConfigError("gate.kwargs.whenLost", f"is {whenLost!r}", f"choose one of {', '.join(WhenLost)}")
+        self.at_least, self.when_lost = atLeast, WhenLost(whenLost)
+
+    def met(self, settled: int, asked: int) -> bool:
+        """Whether everybody is settled."""
+        return settled >= asked

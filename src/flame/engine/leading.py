@@ -9,8 +9,9 @@ from typing import TypeVar
 from flame.backend.pool import Pool
 from flame.channel.channel import Channel
 from flame.engine.fold import SMALL, WeightedMean
+from flame.engine.gate import Gate, WhenLost
 from flame.engine.round import Round, Verdict
-from flame.errors import PeerLost, RunError
+from flame.errors import PeerLost, RunError, TooFewAnswers
 from flame.optimizer import Optimizer
 from flame.weights.adapters import Adapter
 from flame.weights.layout import Weights
@@ -27,12 +28,16 @@ class Leading:
     Args:
         optimizer: its server half makes the next weights out of the mean of the updates.
         memory: for weights that go to peers.
+        gate: when a round's answers are enough, and what follows when a peer goes.
+        patience_s: how long a peer that has gone is waited for, where the gate waits.
     """
 
-    def __init__(self, optimizer: Optimizer, memory: Pool) -> None:
+    def __init__(self, optimizer: Optimizer, memory: Pool, gate: Gate, patience_s: float) -> None:
         self._optimizer = optimizer
         self._memory = memory
-        self._round = Round(0)
+        self._gate, self._patience_s = gate, patience_s
+        self._round = Round(0, gate)
+        self._asked: tuple[Channel, Order] | None = None
         self._fold = WeightedMean()
         self._base: Weights | None = None
         self._away: dict[str, tuple[Weights, int]] = {}
@@ -44,7 +49,8 @@ class Leading:
 
     def ask(self, channel: Channel, order: Order) -> int:
         """Open a round: send the order to the peers that the channel's selector chooses; returns how many."""
-        self._round = Round(order.round)
+        self._round = Round(order.round, self._gate)
+        self._asked = channel, order
         self._base = order.weights
         ends = channel.ends("send")
         self._round.ask(ends)
@@ -56,6 +62,8 @@ class Leading:
 
         Raises:
             RunError: a peer sent something that is no update.
+            TooFewAnswers: fewer answers count than the gate asks for.
+            PeerLost: a peer has gone, and the gate does not let the round go on without it.
         """
         round_ = self._round
         while not round_.met:
@@ -63,14 +71,14 @@ class Leading:
             assert end is not None  # a gate that is not met has somebody to wait for
             message = channel.take(end)
             if message is None:
-                logger.warning("%s has gone and is not waited for in round %s", end, round_.number)
-                round_.lost(end)
+                self._gone(channel, end)
             elif isinstance(message, Update):
                 self._offer(end, message)
             else:
                 raise RunError(
                     f"an update was due from {end} in round {round_.number}; it sent a {type(message).__name__}"
                 )
+        self._enough()
 
     def close(self, adapter: Adapter) -> None:
         """Put the next weights into the model; if nothing was folded it stays as it is.
@@ -112,14 +120,43 @@ class Leading:
                 logger.warning("%s has gone, and its update in round %s with it", lost.end, self._round.number)
                 self._fold.drop(update[0])
                 self._round.retract(update[1])
+                self._without(lost.end)
             finally:
                 for weights, _ in self._away.values():
                     if weights.source is not None:
                         weights.source.rewind()
 
+    def _without(self, end: str) -> None:
+        """An update that was gathered has gone with its peer: see what the gate says, and gather again."""
+        assert self._asked is not None  # nothing is gathered before somebody was asked
+        channel, _ = self._asked
+        self._round.reopen(end)
+        self._gone(channel, end)
+        self.gather(channel)
+
+    def _gone(self, channel: Channel, end: str) -> None:
+        """A peer has gone before its answer was there."""
+        number = self._round.number
+        if self._gate.when_lost is WhenLost.STOP:
+            raise PeerLost(end, f"it went in round {number}, and the job's gate stops the run then")
+        if self._gate.when_lost is WhenLost.CONTINUE:
+            logger.warning("%s has gone and is not waited for in round %s", end, number)
+            self._round.lost(end)
+            return
+        logger.warning("%s has gone; round %s waits for it", end, number)
+        if not channel.await_return(end, self._patience_s, anew=True):
+            raise PeerLost(end, f"it went in round {number} and did not come back within {self._patience_s:g} s")
+        assert self._asked is not None  # it was asked
+        channel.post([end], self._asked[1])
+
+    def _enough(self) -> None:
+        round_ = self._round
+        if round_.folded < self._gate.at_least:
+            raise TooFewAnswers(round_.number, round_.folded, round_.asked, self._gate.at_least)
+
     def _let_go(self) -> None:
         """The memory of what was gathered is free for others."""
-        self._fold, self._base = WeightedMean(), None
+        self._fold, self._base, self._asked = WeightedMean(), None, None
         self._away.clear()
 
     def _offer(self, end: str, update: Update) -> None:

@@ -1,8 +1,9 @@
-"""What a config names, made: the optimizer and the registry of a worker."""
+"""What a config names, made: the optimizer, the gate and the registry of a worker."""
 
 from __future__ import annotations
 
 from flame.config import Config
+from flame.engine.gate import Gate
 from flame.extend import lookup
 from flame.optimizer import Optimizer
 from flame.registry import Registry
@@ -17,6 +18,18 @@ def optimizer_of(config: Config) -> Optimizer:
     """
     kwargs = {key: value for key, value in config.optimizer.kwargs.items() if key != "//"}
     made: Optimizer = lookup("optimizer", str(config.optimizer.sort))(**kwargs)
+    return made
+
+
+def gate_of(config: Config) -> Gate:
+    """The gate that a config names.
+
+    Raises:
+        ExtensionError: nobody knows a gate of that name.
+        ConfigError: the gate does not take such arguments.
+    """
+    kwargs = {key: value for key, value in config.gate.kwargs.items() if key != "//"}
+    made: Gate = lookup("gate", str(config.gate.sort))(**kwargs)
     return made
 
 

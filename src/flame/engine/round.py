@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import Enum
 
-from flame.engine.gate import Gate, everyone
+from flame.engine.gate import Everyone, Gate
 
 
 class Verdict(Enum):
@@ -25,7 +25,7 @@ class Round:
 
     Args:
         number: the round's number, from 1.
-        gate: when it is enough.
+        gate: when it is enough; when everyone has answered if there is none.
 
     Attributes:
         heard: how many peers have answered.
@@ -33,9 +33,9 @@ class Round:
         samples: how many samples are behind them.
     """
 
-    def __init__(self, number: int, gate: Gate = everyone) -> None:
+    def __init__(self, number: int, gate: Gate | None = None) -> None:
         self.number = number
-        self._gate = gate
+        self._gate = gate or Everyone()
         self._asked: dict[str, bool] = {}
         self._order: list[str] = []
         self._at = 0
@@ -85,8 +85,16 @@ class Round:
 
     def retract(self, samples: int) -> None:
         """An answer that was folded does not count after all."""
+        self.heard -= 1
         self.folded -= 1
         self.samples -= samples
+
+    def reopen(self, end: str) -> None:
+        """A peer is asked again: its answer is open."""
+        if self._asked.get(end):
+            self._asked[end] = False
+            self._settled -= 1
+            self._at = 0
 
     def lost(self, end: str) -> None:
         """A peer has gone: its answer is not waited for any longer."""
@@ -101,7 +109,7 @@ class Round:
     @property
     def met(self) -> bool:
         """Whether what has been answered is enough."""
-        return self._gate(self._settled, len(self._asked))
+        return self._gate.met(self._settled, len(self._asked))
 
     def _settle(self, end: str) -> None:
         self._asked[end] = True

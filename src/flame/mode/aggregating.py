@@ -5,11 +5,14 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from flame.channel.channel import Channel
 from flame.common.custom_abcmeta import abstract_attribute
 from flame.config import Config
 from flame.engine.following import Following, Held
+from flame.engine.gate import Gate
 from flame.engine.leading import Leading
-from flame.engine.parts import optimizer_of, patience_of, registry_of
+from flame.engine.parts import gate_of, optimizer_of, patience_of, registry_of
+from flame.errors import RunError
 from flame.mode.composer import Composer
 from flame.mode.role import Role, quiet
 from flame.mode.tasklet import Loop, Tasklet
@@ -46,7 +49,8 @@ class TopAggregator(Role):
         super().internal_init()
         self.optimizer = optimizer_of(self.config)
         self.registry_client = registry_of(self.config)
-        self._leading = Leading(self.optimizer, self._surroundings.memory)
+        self._gate = gate_of(self.config)
+        self._leading = Leading(self.optimizer, self._surroundings.memory, self._gate, self.config.network.patience)
         self._held = Held()
         self._rounds = self.config.hyperparameters.rounds
         self._begun = False
@@ -133,7 +137,7 @@ class TopAggregator(Role):
 
     def _distribute_weights(self, tag: str) -> None:
         channel = self._channel(tag)
-        channel.await_join(at_least=1 if self._begun else self.config.hyperparameters.min_peers or 1)
+        self._await_peers(channel)
         if not self._begun:
             self._begin_with_base_model()
             self._begun = True
@@ -147,6 +151,22 @@ class TopAggregator(Role):
         events, round_ = self._surroundings.events, self._leading.round
         if events is not None:
             events.round_closed(self._round, round_.asked, round_.folded, channel.sent_bytes)
+
+    def _await_peers(self, channel: Channel) -> None:
+        """Wait until there are enough to ask; for as long as the job may run at first, and for `patience` afterwards.
+
+        Raises:
+            RunError: there are not, for so long.
+        """
+        around, config = self._surroundings, self.config
+        limit_s = around.patience_s if self._begun else (around.patience_s and config.max_run_time) or None
+        at_least = enough(self._gate, config, begun=self._begun)
+        if channel.await_join(limit_s, at_least):
+            there = len(channel.all_ends())
+            raise RunError(
+                f"{there} of the {at_least} needed are there as {channel.other_role()} on {channel.name()}, after"
+                f" {limit_s:g} s in which round {self._round} waited for more"
+            )
 
     def _begin_with_base_model(self) -> None:
         """Put the registered model that the config names, if it names one, into the program's model."""
@@ -164,7 +184,8 @@ class MiddleAggregator(Role):
         """Join the channels and make what the config asks for."""
         super().internal_init()
         self.optimizer = optimizer_of(self.config)
-        self._leading = Leading(self.optimizer, self._surroundings.memory)
+        self._gate = gate_of(self.config)
+        self._leading = Leading(self.optimizer, self._surroundings.memory, self._gate, self.config.network.patience)
         self._following = Following(patience_of(self.config))
         self.dataset_size = 0
         self.fetch_success = False
@@ -240,7 +261,7 @@ class MiddleAggregator(Role):
         order = self._following.order
         assert order is not None  # `fetch` comes first
         channel = self._channel(tag)
-        at_least = 1 if self._begun else self.config.hyperparameters.min_peers or 1
+        at_least = enough(self._gate, self.config, begun=self._begun)
         self.trainer_no_show = channel.await_join(WAIT_TIME_FOR_TRAINER, at_least)
         self._begun = True
         if self.trainer_no_show:
@@ -254,6 +275,11 @@ class MiddleAggregator(Role):
 
     def _send_weights(self, tag: str) -> None:
         self._following.answer(self._channel(tag), self._leading.mean(), self.dataset_size, {})
+
+
+def enough(gate: Gate, config: Config, *, begun: bool) -> int:
+    """How many peers have to be there before a round is opened."""
+    return max(1, gate.at_least, 0 if begun else config.hyperparameters.min_peers or 0)
 
 
 def _write_model(weights: Weights, path: str) -> None:

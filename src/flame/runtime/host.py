@@ -183,6 +183,7 @@ class _Worker:
             events=self,
             early=self.early,
             fiber=fiber,
+            patience_s=None,
             close=_nothing,
         )
 

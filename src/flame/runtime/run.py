@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 from flame.config import Config
 from flame.config.build import configs
 from flame.config.job import JobFiles
-from flame.engine.parts import optimizer_of
+from flame.engine.parts import gate_of, optimizer_of
 from flame.errors import ConfigError, FlameError, TagError
 from flame.extend import lookup
 from flame.mode.role import Role
@@ -174,12 +174,13 @@ def _try_settings(config: Config) -> None:
     """Make once what every worker of a role will make, so that a wrong setting is found before anything runs.
 
     Raises:
-        ExtensionError: nobody knows an optimizer or a selector of that name.
+        ExtensionError: nobody knows an optimizer, a gate or a selector of that name.
         ConfigError: it does not take such arguments.
     """
     if config.hyperparameters.rounds < 1:
         raise ConfigError("hyperparameters.rounds", f"is {config.hyperparameters.rounds}", "give at least 1")
     optimizer_of(config)
+    gate_of(config)
     kwargs = {key: value for key, value in config.selector.kwargs.items() if key != "//"}
     lookup("selector", str(config.selector.sort))(generator=Random(0), **kwargs)
 
