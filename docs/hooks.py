@@ -15,7 +15,7 @@ from functools import cached_property
 import flame
 from flame import cli, errors, extend
 
-KINDS = ("optimizer", "selector", "gate", "backend", "registry")
+KINDS = ("optimizer", "selector", "gate", "compression", "backend", "registry")
 MARKER = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
 SECTIONS = ("Args", "Attributes", "Returns", "Yields", "Raises", "Example", "Examples")
 
@@ -63,9 +63,9 @@ def of_choices() -> str:
         for name in extend.names(kind):
             factory = extend.lookup(kind, name)
             parts.append(f"### {name}\n\n{description(factory)}")
-            if kind in ("optimizer", "selector", "gate"):
+            if kind not in ("backend", "registry"):
                 parts.append(f"Settings (`kwargs`): {settings(factory)}.")
-            if kind == "optimizer" and factory.__module__ not in told:
+            if kind in ("optimizer", "compression") and factory.__module__ not in told:
                 told.add(factory.__module__)  # one file may hold a family
                 parts.append(inspect.getdoc(sys.modules[factory.__module__]) or "")
     return "\n\n".join(parts)

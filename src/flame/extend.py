@@ -25,6 +25,9 @@ BUILT_IN: dict[tuple[str, str], str] = {
     ("optimizer", "fedadagrad"): "flame.optimizer.fedopt:FedAdaGrad",
     ("optimizer", "fedprox"): "flame.optimizer.fedprox:FedProx",
     ("gate", "everyone"): "flame.engine.gate:Everyone",
+    ("compression", "fp16"): "flame.compression.fp16:Half",
+    ("compression", "int8"): "flame.compression.int8:Int8",
+    ("compression", "topk"): "flame.compression.topk:TopK",
     ("registry", "dummy"): "flame.registry.dummy:DummyRegistry",
     ("registry", "local"): "flame.registry.local:LocalRegistry",
 }

@@ -94,6 +94,33 @@ def _graph() -> Iterator[Broken]:
     for value in ("mqqt", "MQTT", "kafka"):
         yield one("mnist", "channels[0].backend", value, "unknown-backend =")
     yield one("hybrid", "channels[0].backend", "grpc", "unknown-backend =")
+    yield from _compressions()
+
+
+def _compressions() -> Iterator[Broken]:
+    """Compressors that there are not, and settings that they do not have."""
+    path = "channels[0].compression"
+    for value in ("int4", "TOPK", {"sort": "zip"}, {"sort": "fp-16", "kwargs": {}}):
+        yield one("mnist", path, value, "bad-compression =")
+    for sort, name, value in (
+        ("topk", "keep", 0),
+        ("topk", "keep", 1.5),
+        ("topk", "keep", "0.1"),
+        ("topk", "keep", True),
+        ("topk", "whole", -1),
+        ("topk", "kep", 0.1),
+        ("int8", "keep", 0.1),
+        ("fp16", "bits", 16),
+    ):
+        choice = {"sort": sort, "kwargs": {name: value}}
+        yield one("mnist", path, choice, f"bad-compression {path}.kwargs.{name}")
+    yield one("mnist", path, {"sort": "topk", "kwargs": {"self": 1}}, f"bad-compression {path}.kwargs")
+    yield one("mnist", path, {"kwargs": {"keep": 0.1}}, f"missing-key {path}.sort")
+    yield one("mnist", path, {"sort": "topk", "keep": 0.1}, f"unknown-key {path}.keep")
+    for value in (5, ["int8"], True):
+        yield one("mnist", path, value, "shape =")
+    yield one("mnist", path, {"sort": "topk", "kwargs": [0.1]}, f"shape {path}.kwargs")
+    yield one("mnist", path, {"sort": 8}, f"shape {path}.sort")
 
 
 def _groups() -> Iterator[Broken]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from flame.tag import templates
 from flame.tag.check import INVARIANTS
-from flame.tag.keys import CHANNEL, CONNECTOR, GROUP_BY, ROLE, TAG
+from flame.tag.keys import CHANNEL, COMPRESSION, CONNECTOR, GROUP_BY, ROLE, TAG
 from flame.tag.protocol import BUILT_IN
 from flame.tag.templates import options_of
 
@@ -21,7 +21,7 @@ def row(*cells: str) -> str:
 
 
 def test_every_key_is_documented() -> None:
-    for key in {key.name + key.doc: key for key in (*TAG, *ROLE, *CHANNEL, *GROUP_BY, *CONNECTOR)}.values():
+    for key in {key.name + key.doc: key for key in (*TAG, *ROLE, *CHANNEL, *COMPRESSION, *GROUP_BY, *CONNECTOR)}.values():
         assert f"| `{key.name}` |" in PAGE and f"| {key.doc} |" in PAGE
 
 

@@ -11,6 +11,7 @@ from datetime import datetime
 from flame.backend import Backend
 from flame.backend.directory import Members, Seat
 from flame.channel.coding import Message, Sealed
+from flame.channel.packing import Packing, plain, signed
 from flame.common.fiber import Hub
 from flame.errors import DeadlinePassed
 from flame.selector import Selector
@@ -42,19 +43,29 @@ class Channel:
         wiring: what it is plugged into.
         selector: who of the peers is chosen when `ends` is asked.
         job_id: the job.
+        packing: how weights are compressed; None for not at all.
 
     Attributes:
         sent_bytes: how many bytes were sent so far.
         awaited: the one peer whose message the worker waits for; None if it waits for anything, or not at all.
     """
 
-    def __init__(self, seat: Seat, other_role: str, wiring: Wiring, selector: Selector, job_id: str) -> None:
+    def __init__(
+        self,
+        seat: Seat,
+        other_role: str,
+        wiring: Wiring,
+        selector: Selector,
+        job_id: str,
+        packing: Packing | None = None,
+    ) -> None:
         self.properties: dict[str, object] = {}
         self._seat = seat
         self._other_role = other_role
         self._job_id = job_id
         self._wiring = wiring
         self._selector = selector
+        self._packing = packing
         self._members: Members = wiring.backend.directory.members(seat.channel, seat.group, other_role)
         self._inbox: dict[str, deque[tuple[int, float, Message]]] = {}
         self._arrived = 0
@@ -264,6 +275,7 @@ class Channel:
 
     def put(self, source: str, message: Message) -> None:
         """Take in a message; the backend calls this."""
+        signed(message, source)
         self._arrived += 1
         box = self._inbox.get(source)
         if box is None:
@@ -297,6 +309,8 @@ class Channel:
 
     def _post(self, ends: Sequence[str], message: Message) -> None:
         there = [end for end in ends if self.has(end)]
+        if there:
+            message = plain(message) if self._packing is None else self._packing.of(message)
         self.sent_bytes += self._wiring.backend.send(self._seat.channel, self._seat.end, there, message)
 
     def _take(

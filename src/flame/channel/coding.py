@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flame.backend.coding import Coding
+from flame.compression.packed import packed
 from flame.wire.codec import Payload
 from flame.wire.keys import MessageType
 from flame.wire.message import Order, Update, Value, read
@@ -49,6 +50,9 @@ def _size_of(message: object) -> int:
     if isinstance(message, Sealed):
         return message.payload.nbytes
     assert isinstance(message, Order | Update)
+    small = packed(message.weights)
+    if small is not None:
+        return small.packed_nbytes
     return 0 if message.weights is None else message.weights.nbytes
 
 

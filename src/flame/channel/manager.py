@@ -8,6 +8,7 @@ import random
 from flame.backend.directory import Seat
 from flame.channel.channel import Channel, Wiring
 from flame.channel.coding import Message
+from flame.channel.packing import packing_of
 from flame.channel.surroundings import Surroundings, around
 from flame.config import Config
 from flame.extend import lookup
@@ -49,7 +50,8 @@ class ChannelManager:
         if around_me.sit is not None:
             around_me.sit(backend, seat, other)
         wiring = Wiring(backend, around_me.hub, around_me.readable)
-        channel = Channel(seat, other, wiring, self._selector(name), self._config.job.job_id)
+        packing = packing_of(spec, around_me.memory.allocate)
+        channel = Channel(seat, other, wiring, self._selector(name), self._config.job.job_id, packing)
         self._channels[name] = channel
         channel.watch(self._wake)
         # Emptied in place: whoever gave the list would otherwise keep the first order for as long as it lives.

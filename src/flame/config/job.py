@@ -21,6 +21,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from flame.config.channels import set_channels
 from flame.config.data import Data, DatasetInfo, assign, find_datasets
 from flame.config.override import MODEL_KEYS, override
 from flame.config.read import BrokerRow, backend_sort, convert, load_json, located
@@ -134,9 +135,9 @@ def read_job(
     if not top.is_dir():
         raise ConfigError(str(top), "is not a folder", "give the folder that has the job's files")
     tag_path = schema or _schema(top)
-    tag = read(tag_path, protocols=protocols)
+    tag, others = set_channels(read(tag_path, protocols=protocols), overrides)
     job_rows, model_rows, spec = _rows(top, data_spec)
-    override(job_rows, model_rows, overrides)
+    override(job_rows, model_rows, others)
     job = _job(top, job_rows, model_rows)
     found = find_datasets(top)
     data, notes = assign(spec, tag, found)

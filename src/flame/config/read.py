@@ -30,7 +30,8 @@ from flame.config.records import (
     known_sort,
 )
 from flame.errors import ConfigError
-from flame.tag import Channel, GroupBy
+from flame.tag import Channel, Compression, GroupBy
+from flame.tag.compression import fault
 
 COMMENT = "//"
 FILES = ("ca", "cert", "key", "token_file")
@@ -55,6 +56,7 @@ class _Channel(Struct, rename="camel"):
     backend: str = ""
     broker_host: str = ""
     is_bidirectional: bool = True
+    compression: str | dict[str, Any] | None = None
 
 
 class BrokerRow(Struct):
@@ -208,6 +210,34 @@ def worker_settings(content: object, source: str = "") -> dict[str, Any]:
     }
 
 
+class _Compression(Struct, forbid_unknown_fields=True):
+    """`compression` of a channel, where it has settings."""
+
+    sort: str
+    kwargs: dict[str, Any] = {}
+
+
+def compression_from(value: object, path: str, *, tried: bool = True) -> Compression | None:
+    """What a channel's `compression` says; None for none.
+
+    Args:
+        value: a name, an object with a name and settings, "" or None.
+        path: where it stands, for errors.
+        tried: whether it is made once, to see that it can be.
+
+    Raises:
+        ConfigError: it is neither, or there is no such compressor, or it has no such settings.
+    """
+    if value is None or value == "":
+        return None
+    row = _Compression(value) if isinstance(value, str) else convert(value, _Compression, path)
+    choice = Compression(row.sort, {name: item for name, item in row.kwargs.items() if name != COMMENT})
+    found = fault(choice) if tried else None
+    if found is not None:
+        raise ConfigError(path + found[0].removeprefix("compression"), found[1], found[2])
+    return choice
+
+
 def _network(network: Network, source: str) -> Network:
     """The settings with the files where they are: a relative name is beside the file that it stands in."""
     if any(network.files) and not all(network.files):
@@ -239,4 +269,5 @@ def _channel(row: _Channel, role: str, index: int, source: str) -> Channel:
         backend=row.backend,
         broker_host=row.broker_host,
         is_unidirectional=not row.is_bidirectional,
+        compression=compression_from(row.compression, located(source, where, "compression")),
     )

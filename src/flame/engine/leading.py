@@ -8,10 +8,11 @@ from typing import TypeVar
 
 from flame.backend.pool import Pool
 from flame.channel.channel import Channel
+from flame.compression.packed import packed
 from flame.engine.fold import SMALL, WeightedMean
 from flame.engine.gate import Gate, WhenLost
 from flame.engine.round import Round, Verdict
-from flame.errors import PeerLost, RunError, TooFewAnswers
+from flame.errors import DecodeError, PeerLost, RunError, TooFewAnswers
 from flame.optimizer import Optimizer
 from flame.weights.adapters import Adapter
 from flame.weights.layout import Weights
@@ -20,6 +21,9 @@ from flame.wire.message import Order, Update
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
+
+MOST_PACKED = 2
+"""So many models' bytes of packed updates may lie here until they are summed; those that lie with peers take none."""
 
 
 class Leading:
@@ -41,6 +45,7 @@ class Leading:
         self._fold = WeightedMean()
         self._base: Weights | None = None
         self._away: dict[str, tuple[Weights, int]] = {}
+        self._packed_bytes = 0
 
     @property
     def round(self) -> Round:
@@ -117,21 +122,24 @@ class Leading:
                 return work(self._fold)
             except PeerLost as lost:
                 update = self._away.pop(lost.end)
-                logger.warning("%s has gone, and its update in round %s with it", lost.end, self._round.number)
+                logger.warning("an update of %s is lost in round %s: %s", lost.end, self._round.number, lost)
                 self._fold.drop(update[0])
                 self._round.retract(update[1])
-                self._without(lost.end)
+                self._without(lost)
             finally:
                 for weights, _ in self._away.values():
                     if weights.source is not None:
                         weights.source.rewind()
 
-    def _without(self, end: str) -> None:
+    def _without(self, lost: PeerLost) -> None:
         """An update that was gathered has gone with its peer: see what the gate says, and gather again."""
         assert self._asked is not None  # nothing is gathered before somebody was asked
         channel, _ = self._asked
-        self._round.reopen(end)
-        self._gone(channel, end)
+        self._round.reopen(lost.end)
+        if isinstance(lost.__cause__, DecodeError):
+            self._round.lost(lost.end)  # it is there, and would send nonsense again
+        else:
+            self._gone(channel, lost.end)
         self.gather(channel)
 
     def _gone(self, channel: Channel, end: str) -> None:
@@ -154,14 +162,29 @@ class Leading:
         if round_.folded < self._gate.at_least:
             raise TooFewAnswers(round_.number, round_.folded, round_.asked, self._gate.at_least)
 
+    def _make_room(self, update: Weights) -> None:
+        """Sum up what lies here packed before it is more than the sum would be: of a large model, twice its size."""
+        small = packed(update)
+        if small is None or not small.here:
+            return
+        self._packed_bytes += small.packed_nbytes
+        if self._packed_bytes > MOST_PACKED * update.nbytes and self._fold.held:
+            self._packed_bytes = 0
+            self._read(lambda fold: fold.settle())
+
     def _let_go(self) -> None:
         """The memory of what was gathered is free for others."""
         self._fold, self._base, self._asked = WeightedMean(), None, None
         self._away.clear()
+        self._packed_bytes = 0
 
     def _offer(self, end: str, update: Update) -> None:
-        weights = update.weights
-        empty = weights is None or (weights.layout.size <= SMALL and bool(weights.not_finite()))
+        try:
+            empty = _adds_nothing(update.weights)
+        except PeerLost as lost:
+            logger.warning("an update of %s does not count in round %s: %s", end, self._round.number, lost)
+            self._round.lost(end)
+            return
         verdict = self._round.offer(end, update.round, update.samples, empty=empty)
         if verdict is Verdict.FOLDED:
             assert update.weights is not None  # FOLDED says so
@@ -169,5 +192,11 @@ class Leading:
             if not here:
                 self._away[end] = update.weights, update.samples
             self._fold.add(update.weights, update.samples, self._memory.reader(update.weights.data) if here else None)
+            self._make_room(update.weights)
         elif verdict in (Verdict.STALE, Verdict.UNASKED):
             logger.info("an update of %s for round %s is passed over: %s", end, update.round, verdict.value)
+
+
+def _adds_nothing(weights: Weights | None) -> bool:
+    """Whether an update brings nothing that could be folded; large ones are not looked through: it costs a pass."""
+    return weights is None or (weights.layout.size <= SMALL and bool(weights.not_finite()))

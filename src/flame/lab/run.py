@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from flame.config.channels import set_channels
 from flame.config.job import JobFiles, job_spec, read_job
 from flame.errors import ConfigError
 from flame.lab.result import Result
@@ -156,7 +157,8 @@ def _files(tag: Tag, data: Any, settings: Mapping[str, Any], changes: Mapping[st
     for group, items in groups.items():
         numbered[group] = [(f"item:{at + number}", "default") for number in range(len(items))]
         at += len(items)
-    job = job_spec("federation", settings, changes)
+    tag, others = set_channels(tag, changes)
+    job = job_spec("federation", settings, others)
     return JobFiles(
         folder=Path(),
         tag_path=Path("<python>"),

@@ -15,6 +15,7 @@ from random import Random
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from flame.channel.packing import packing_of
 from flame.config import Config
 from flame.config.build import configs
 from flame.config.job import JobFiles
@@ -175,12 +176,14 @@ def _try_settings(config: Config) -> None:
 
     Raises:
         ExtensionError: nobody knows an optimizer, a gate or a selector of that name.
-        ConfigError: it does not take such arguments.
+        ConfigError: it does not take such arguments, or a channel's compression needs what is not installed.
     """
     if config.hyperparameters.rounds < 1:
         raise ConfigError("hyperparameters.rounds", f"is {config.hyperparameters.rounds}", "give at least 1")
     optimizer_of(config)
     gate_of(config)
+    for channel in config.channels.values():
+        packing_of(channel)
     kwargs = {key: value for key, value in config.selector.kwargs.items() if key != "//"}
     lookup("selector", str(config.selector.sort))(generator=Random(0), **kwargs)
 

@@ -13,7 +13,7 @@ from flame.tag.expand import WorkerSpec, expand
 from flame.tag.finding import Finding
 from flame.tag.invariants import BACKENDS, Data
 from flame.tag.protocol import Action
-from flame.tag.schema import DEFAULT_GROUP, Channel, Connector, GroupBy, Role, Tag, dumps, json_schema
+from flame.tag.schema import DEFAULT_GROUP, Channel, Compression, Connector, GroupBy, Role, Tag, dumps, json_schema
 from flame.tag.templates import template, templates
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Builder",
     "Change",
     "Channel",
+    "Compression",
     "Connector",
     "Data",
     "Difference",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from flame.errors import TagError
 from flame.tag.check import check
-from flame.tag.schema import DEFAULT_GROUP, Channel, GroupBy, Role, Tag
+from flame.tag.schema import DEFAULT_GROUP, Channel, Compression, GroupBy, Role, Tag
 
 
 class Builder:
@@ -47,6 +47,7 @@ class Builder:
         groups: Iterable[str] = (DEFAULT_GROUP,),
         backend: str = "",
         description: str = "",
+        compression: str | Compression | None = None,
     ) -> Builder:
         """Adds a channel.
 
@@ -57,8 +58,10 @@ class Builder:
             groups: the groups that exist on it.
             backend: its transport; the job's when empty.
             description: for people.
+            compression: how weights that are sent on it are packed; not at all when None.
         """
         tags = {role: tuple(some.split() if isinstance(some, str) else some) for role, some in functions.items()}
+        choice = Compression(compression) if isinstance(compression, str) else compression
         pair = (*tags, *tags, "", "")
         self._channels.append(
             Channel(
@@ -68,6 +71,7 @@ class Builder:
                 tags,
                 description,
                 backend,
+                compression=choice,
             )
         )
         return self

@@ -24,6 +24,7 @@ INVARIANTS: tuple[Callable[[Facts], Iterator[Problem]], ...] = (
     invariants.joined_data_consumers,
     invariants.bad_replica,
     invariants.unknown_backend,
+    invariants.bad_compression,
     invariants.no_code,
     groups.bad_group_by,
     groups.unknown_channel,

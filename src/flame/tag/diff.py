@@ -94,6 +94,7 @@ def _facts(tag: Tag) -> dict[str, Any]:
                 "backend": channel.backend,
                 "brokerHost": channel.broker_host,
                 "isUnidirectional": channel.is_unidirectional,
+                "compression": None if channel.compression is None else channel.compression.to_plain(),
             }
             for channel in tag.channels
         },

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flame.tag import keys
+from flame.tag.compression import Compression
 from flame.tag.finding import Finding, hint, join
 from flame.tag.load import Repeated
 from flame.tag.schema import Channel, Connector, GroupBy, Role, Tag
@@ -79,7 +80,21 @@ def _channel(door: _Door, value: object, path: str) -> Channel:
         backend=door.text(row, path, "backend"),
         broker_host=door.text(row, path, "brokerHost"),
         is_unidirectional=one_way,
+        compression=_compression(door, row.get("compression"), path + ".compression"),
     )
+
+
+def _compression(door: _Door, value: object, path: str) -> Compression | None:
+    if value is None or value == "":
+        return None
+    if isinstance(value, str):
+        return Compression(door.is_text(value, path))
+    if not isinstance(value, Mapping):
+        door.wrong(value, path, "a name, or an object {sort, kwargs}")
+        return None
+    row = door.row(value, path, keys.COMPRESSION)
+    kwargs = door.mapping(row.get("kwargs", {}), path + ".kwargs", "an object {setting: value}")
+    return Compression(door.text(row, path, "sort"), kwargs)
 
 
 def _group_by(door: _Door, value: object, path: str) -> GroupBy:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flame.tag import protocol
+from flame.tag.compression import fault
 from flame.tag.finding import at, hint, nearest
 from flame.tag.protocol import Action
 from flame.tag.schema import Channel, Role, Tag
@@ -207,6 +208,15 @@ def unknown_backend(facts: Facts) -> Iterator[Problem]:
         if channel.backend and channel.backend not in facts.backends:
             reason = f"no backend is named {channel.backend!r}"
             yield at("channels", i, "backend"), reason, hint(channel.backend, facts.backends)
+
+
+def bad_compression(facts: Facts) -> Iterator[Problem]:
+    """A channel's compression is one that there is, with settings that it has."""
+    for i, channel in facts.channels("compression"):
+        found = None if channel.compression is None else fault(channel.compression)
+        if found is not None:
+            where, reason, fix = found
+            yield f"{at('channels', i)}.{where}", reason, fix
 
 
 def joined_data_consumers(facts: Facts) -> Iterator[Problem]:

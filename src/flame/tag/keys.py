@@ -35,6 +35,11 @@ GROUP_BY = (
     Key("value", _NAMES, "The groups that exist on the channel; none means `default` alone.", False),
 )
 
+COMPRESSION = (
+    Key("sort", _NAME, "The compressor's name.", True),
+    Key("kwargs", {"type": "object"}, "Its settings."),
+)
+
 ROLE = (
     Key("name", _NAME, "The role's name, which is also the name of its code folder.", True),
     Key("description", _TEXT, "For people."),
@@ -68,6 +73,11 @@ CHANNEL = (
     ),
     Key("backend", _TEXT, "The transport of this channel; the job's when absent."),
     Key("brokerHost", _TEXT, "The address of the transport's broker, when it is not the job's."),
+    Key(
+        "compression",
+        {"anyOf": [_TEXT, {"$ref": "#/$defs/compression"}]},
+        "How weights that are sent here are packed: a name, or a name and its settings; not at all when absent.",
+    ),
     Key("isUnidirectional", {"type": "boolean"}, "Read and kept; nothing depends on it."),
     Key("isBidirectional", {"type": "boolean"}, "The same, negated; some files have this one."),
 )
@@ -98,6 +108,7 @@ def json_schema() -> dict[str, Any]:
             "role": _object(ROLE),
             "channel": _object(CHANNEL),
             "groupBy": _object(GROUP_BY),
+            "compression": _object(COMPRESSION),
             "connector": _object(CONNECTOR),
         },
     }

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flame.errors import TagError
+from flame.tag.compression import Compression
 from flame.tag.finding import Finding, hint
 from flame.tag.keys import json_schema
 
-__all__ = ["DEFAULT_GROUP", "Channel", "Connector", "GroupBy", "Role", "Tag", "dumps", "json_schema"]
+__all__ = ["DEFAULT_GROUP", "Channel", "Compression", "Connector", "GroupBy", "Role", "Tag", "dumps", "json_schema"]
 
 DEFAULT_GROUP = "default"
 
@@ -91,6 +92,7 @@ class Channel:
         backend: the transport, or "" for the job's.
         broker_host: the transport's address, or "" for the job's.
         is_unidirectional: kept from the file; nothing depends on it.
+        compression: how weights that are sent here are packed; None for not at all.
     """
 
     name: str
@@ -101,6 +103,7 @@ class Channel:
     backend: str = ""
     broker_host: str = ""
     is_unidirectional: bool = False
+    compression: Compression | None = None
 
     @property
     def is_self_loop(self) -> bool:
@@ -148,6 +151,8 @@ class Channel:
             row["brokerHost"] = self.broker_host
         if self.is_unidirectional:
             row["isUnidirectional"] = True
+        if self.compression is not None:
+            row["compression"] = self.compression.to_plain()
         return row
 
 

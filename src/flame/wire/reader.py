@@ -15,8 +15,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from flame.compression.packed import ROW, Packed
 from flame.errors import DecodeError, WeightsError
-from flame.weights.layout import Layout, Weights
+from flame.weights.layout import Layout, Source, Weights
 from flame.wire import arrays
 from flame.wire.arrays import Bytes
 from flame.wire.form import MAX_DEPTH, Buffer, Keys
@@ -231,17 +232,36 @@ def _big_tensor(reader: Reader, depth: int) -> Any:
 
 
 def _weights(reader: Reader, depth: int) -> Weights:
-    plain = bytes(reader.take())
-    layout = _known_layout(plain) if len(plain) <= _MOST_KNOWN else _layout(plain)
-    buffer = next(reader.buffers)
+    layout, buffer = _layout_of(reader), _left_or_here(next(reader.buffers))
     try:
-        if not isinstance(buffer, bytes | bytearray | memoryview | np.ndarray):
-            return Weights(layout, None, buffer)
-        data = as_bytes(buffer).view()
-        data.flags.writeable = False
-        return Weights(layout, data)
+        return Weights(layout, buffer) if isinstance(buffer, np.ndarray) else Weights(layout, None, buffer)
     except WeightsError as error:
         raise DecodeError(f"weights: {error}") from error
+
+
+def _packed_weights(reader: Reader, depth: int) -> Weights:
+    name = next(reader.atoms)
+    if type(name) is not str:
+        raise DecodeError(f"{name!r:.40} where the name of a compressor should be")
+    layout, rows = _layout_of(reader), reader.take()
+    if len(rows) % (2 * ROW.itemsize):
+        raise DecodeError(f"packed weights: a table of {len(rows)} B")
+    table = np.frombuffer(bytes(rows), ROW).reshape(-1, 2)
+    return Weights(layout, None, Packed(layout, name, table, _left_or_here(next(reader.buffers))))
+
+
+def _left_or_here(buffer: Buffer) -> Bytes | Source:
+    """A buffer that was left with its sender as it is, any other as bytes that nobody may write to."""
+    if not isinstance(buffer, bytes | bytearray | memoryview | np.ndarray):
+        return buffer
+    data = as_bytes(buffer).view()
+    data.flags.writeable = False
+    return data
+
+
+def _layout_of(reader: Reader) -> Layout:
+    plain = bytes(reader.take())
+    return _known_layout(plain) if len(plain) <= _MOST_KNOWN else _layout(plain)
 
 
 _unpack_layout = msgspec.msgpack.Decoder(list[tuple[str, str, list[int]]]).decode
@@ -282,6 +302,7 @@ _READ: Mapping[str, Callable[[Reader, int], Any]] = {
     "x": _tensor,
     "X": _big_tensor,
     "w": _weights,
+    "c": _packed_weights,
 }
 
 _KEY = frozenset("ibBknT")

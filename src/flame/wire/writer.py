@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from flame.compression.packed import packed
 from flame.errors import EncodeError
 from flame.weights.layout import Layout, Weights
 from flame.wire import arrays
@@ -213,7 +214,13 @@ def _put_tensor(writer: Writer, value: object) -> None:
 
 
 def _put_weights(writer: Writer, value: Weights, depth: int) -> None:
-    layout = _layout_bytes(value.layout)
+    layout, small = _layout_bytes(value.layout), packed(value)
+    if small is not None:
+        table = small.table.tobytes()
+        writer.emit("c", small.name, len(layout), len(table))
+        writer.tail += layout, table
+        writer.buffers.append(small.body)
+        return
     writer.emit("w", len(layout))
     writer.tail.append(layout)
     writer.buffers.append(value.data)

@@ -118,8 +118,9 @@ def of_roles(tag: Tag) -> Picture:
             upper, lower = sorted(channel.pair, key=names.index)
             tags = (some(channel.tags_of(upper), 9), some(channel.tags_of(lower), 9))
             backend = f" over {channel.backend}" if channel.backend else ""
+            packed = f" as {channel.compression}" if channel.compression else ""
             ends = (names.index(upper), names.index(lower))
-            lines.append(Line(ends, i, channel.name, some(channel.groups) + backend, tags))
+            lines.append(Line(ends, i, channel.name, some(channel.groups) + backend + packed, tags))
     return Picture(tag.name, tuple(boxes), tuple(lines))
 
 
