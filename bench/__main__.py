@@ -1,4 +1,4 @@
-"""`python -m bench [A B C D E N]`: measure, print a table, write bench/results.json."""
+"""`python -m bench [A B C D E N P]`: measure, print a table, write bench/results.json."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench import expansion, network
+from bench import compression, expansion, network
 from bench.measure import Failed, supported
 from bench.workloads import WORKLOADS, run
 
 RESULTS = Path(__file__).with_name("results.json")
-NAMES = ("A", "B", "C", "D", "E", "N")
+NAMES = ("A", "B", "C", "D", "E", "N", "P")
 
 
 def main(arguments: list[str]) -> int:
@@ -45,11 +45,13 @@ def main(arguments: list[str]) -> int:
 
 def one(name: str) -> dict[str, Any]:
     """Measure one workload and print its block of the table."""
-    others = {"D": of_expansion, "N": network.measure}
+    others = {"D": of_expansion, "N": network.measure, "P": compression.measure}
     result = run(name) if name in WORKLOADS else others[name]()
     print(f"{name}  {result['what']}")
     if "floor" in result:
         show_costs(result)
+    if name == "P":
+        compression.show(result)
     for target in result["targets"]:
         verdict = "reached" if target["met"] else "MISSED"
         print(

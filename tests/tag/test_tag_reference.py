@@ -21,7 +21,9 @@ def row(*cells: str) -> str:
 
 
 def test_every_key_is_documented() -> None:
-    for key in {key.name + key.doc: key for key in (*TAG, *ROLE, *CHANNEL, *COMPRESSION, *GROUP_BY, *CONNECTOR)}.values():
+    for key in {
+        key.name + key.doc: key for key in (*TAG, *ROLE, *CHANNEL, *COMPRESSION, *GROUP_BY, *CONNECTOR)
+    }.values():
         assert f"| `{key.name}` |" in PAGE and f"| {key.doc} |" in PAGE
 
 

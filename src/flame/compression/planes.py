@@ -12,10 +12,15 @@ from flame.compression import Bytes
 
 def apart(values: NDArray[Any]) -> list[Bytes]:
     """The bytes of some numbers: all first ones, all second ones, and so on; one run each."""
-    width = values.dtype.itemsize
-    return list(np.ascontiguousarray(np.ascontiguousarray(values).view(np.uint8).reshape(-1, width).T))
+    flat, width = np.ascontiguousarray(values).view(np.uint8), values.dtype.itemsize
+    return [flat[plane::width].copy() for plane in range(width)]
 
 
 def together(coded: Bytes, dtype: np.dtype[Any]) -> NDArray[Any]:
     """The numbers whose bytes lie apart, end to end."""
-    return np.ascontiguousarray(coded.reshape(dtype.itemsize, -1).T).reshape(-1).view(dtype)
+    width = dtype.itemsize
+    size = len(coded) // width
+    whole = np.empty(size * width, np.uint8)
+    for plane in range(width):
+        whole[plane::width] = coded[plane * size : (plane + 1) * size]
+    return whole.view(dtype)
