@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from upstream import DOWN, UP, Machine, aggregator, channel, config, finished, meeting_point, ok, trainer, until
+from upstream import DOWN, PARAM, UP, Machine, aggregator, channel, config, finished, meeting_point, ok, trainer, until
 
 
 @pytest.fixture(params=["shm", "p2p", "mqtt"])
@@ -214,3 +214,18 @@ def test_torch_programs_with_a_proximal_term(machine: Machine) -> None:
     assert ok(top) is None
     sums, tracked = json.loads((machine.folder / "acc_mu0.1.txt").read_text())
     assert len(set(sums)) == 3 and tracked == 6
+
+
+@pytest.mark.parametrize("choice", ["fp16", "int8", {"sort": "topk", "kwargs": {"keep": 0.5, "whole": 0}}], ids=str)
+def test_a_channel_that_compresses(machine: Machine, choice: Any) -> None:
+    """Wherever the messages go: the same numbers, which are those of one process."""
+    compressed = [{**channel("param-channel", PARAM), "compression": choice}]
+    top = machine.start("aggregator", {**aggregator(), "channels": compressed}, "top")
+    site = machine.start("trainer", {**trainer(), "channels": compressed}, "one")
+    models = ok(top)
+    ok(site)
+    if isinstance(choice, str):
+        assert models == pytest.approx([1.0, 2.0, 3.0], abs=1e-6)
+    else:
+        # Four of the seven elements go in each round, and this one is the fifth: it goes in the second, twice as large.
+        assert models == [0.0, 2.0, 2.0]

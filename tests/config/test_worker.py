@@ -220,6 +220,14 @@ def channels(**change: Any) -> dict[str, Any]:
         (channels(funcTags={"aggregator": []}), "channels[0].funcTags", "role 'trainer' has no tags"),
         (channels(backend="pigeon"), "channels[0].backend", "no backend named 'pigeon'"),
         (channels(name=None), "channels[0].name", "expected `str`, got `null`"),
+        (channels(compression="int4"), "channels[0].compression", "no compression is named 'int4'"),
+        (channels(compression=8), "channels[0].compression", "expected `str | object | null`, got `int`"),
+        (channels(compression={"sort": "topk", "keep": 1}), "channels[0].compression", "object contains unknown field"),
+        (
+            channels(compression={"sort": "topk", "kwargs": {"keep": 2}}),
+            "channels[0].compression.kwargs.keep",
+            "a number above 0 and at most 1 is needed, not 2",
+        ),
         ({"maxRunTime": "soon"}, "maxRunTime", "expected `int`"),
     ],
 )

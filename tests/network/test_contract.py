@@ -22,8 +22,12 @@ from upstream import until
 from flame.backend.directory import Seat
 from flame.channel.channel import Channel, Wiring
 from flame.common.fiber import Hub
+from flame.compression.int8 import Int8
+from flame.compression.packed import Packed, pack, packed
 from flame.errors import PeerLost
 from flame.selector.default import Default
+from flame.weights.layout import Weights
+from flame.wire.message import Update
 
 LENDER = Path(__file__).parent / "programs" / "lender.py"
 X, Y = ("c", "g", "x"), ("c", "g", "y")
@@ -172,3 +176,30 @@ def test_a_reader_may_take_its_time() -> None:
             a.got.clear()
     finally:
         town.close()
+
+
+def test_a_packed_update_stays_packed_where_it_lies(town: Town) -> None:
+    """It is read and unpacked piece by piece, and is what its sender would have unpacked."""
+    a, b = town.pair()
+    generator = np.random.default_rng(0)
+    # Integers that are noise do not get smaller, so that the update is too large to be read at once.
+    integers = generator.integers(-(2**63), 2**63 - 1, (70 << 20) // 8)
+    weights = Weights.pack({"w": generator.standard_normal((300, 300), np.float32), "n": integers})
+    sent = pack(weights, "int8", Int8())
+    b.send("A", Update(sent, 1, 1))
+    source = update_for(a).weights.source
+    assert isinstance(source, Packed) and not source.here
+    block, want = np.empty(1 << 19, np.uint8), packed(sent)
+    assert want is not None
+    same = np.empty_like(block)
+    for start in range(0, weights.nbytes, len(block)):
+        part = slice(0, min(len(block), weights.nbytes - start))
+        source.read(start, block[part])
+        want.read(start, same[part])
+        assert (block[part] == same[part]).all()
+    source.rewind()
+    source.read(4096, block)
+    want.read(4096, same)
+    assert (block == same).all()
+    del source
+    a.got.clear()

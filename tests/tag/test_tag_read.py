@@ -11,7 +11,7 @@ from good_tags import GOOD
 from jsonschema import Draft202012Validator
 
 from flame.errors import TagError
-from flame.tag import GroupBy, Tag, check, dumps, json_schema, read
+from flame.tag import GroupBy, Tag, check, diff, draw, dumps, json_schema, read
 from flame.tag.load import parse_text
 
 
@@ -135,3 +135,29 @@ def test_yaml_that_refers_to_itself_ends() -> None:
 def test_records_are_values() -> None:
     assert isinstance(read(GOOD["mnist"]), Tag)
     assert read(GOOD["mnist"]) == read(json.loads(json.dumps(GOOD["mnist"]))) != read(GOOD["hier_mnist"])
+
+
+@pytest.mark.parametrize(
+    ("choice", "plain"),
+    [
+        ("int8", "int8"),
+        ({"sort": "int8"}, "int8"),
+        ({"sort": "int8", "kwargs": {}, "//": "small"}, "int8"),
+        ({"sort": "topk", "kwargs": {"keep": 0.5, "//": "half"}}, {"sort": "topk", "kwargs": {"keep": 0.5}}),
+        (None, None),
+        ("", None),
+    ],
+)
+def test_a_channel_may_compress(choice: object, plain: object) -> None:
+    """By a name, or a name with settings; it is written as short as it can be, drawn, and told apart."""
+    content = json.loads(json.dumps(GOOD["mnist"]))
+    content["channels"][0]["compression"] = choice
+    if choice is not None:  # null is read, but is not what an editor should propose
+        Draft202012Validator(json_schema()).validate(content)
+    tag = read(content)
+    assert tag.channels[0].to_dict().get("compression") == plain
+    assert read(tag.to_dict()) == tag
+    assert ("as " + str(tag.channels[0].compression) in draw(tag, "text")) == (plain is not None)
+    changes = [str(change) for change in diff(read(GOOD["mnist"]), tag).changes]
+    told = [] if plain is None else [f"~ channels.param-channel.compression: null → {json.dumps(plain)}"]
+    assert changes == told

@@ -12,8 +12,8 @@ from flame.compression import Bytes, Compressor
 from flame.compression.chunks import Chunk, chunk_at, chunks_of, number_of
 from flame.compression.planes import apart, together
 from flame.compression.zstd import Squeezer, expand
-from flame.errors import DecodeError, ExtensionError, PeerLost
-from flame.extend import lookup
+from flame.errors import DecodeError, PeerLost
+from flame.extend import lookup, names
 from flame.weights.layout import Allocate, Layout, Source, Weights, plain_memory
 
 LONGEST_NAME = 64
@@ -157,11 +157,16 @@ def _known(name: str) -> Compressor:
     """The half that unpacks, which needs no settings."""
     if len(name) > LONGEST_NAME:
         raise DecodeError("packed weights: the name of a compressor is too long")
-    try:
-        found: Compressor = lookup("compression", name)()
-    except ExtensionError as error:
-        raise DecodeError(f"packed weights: {error}") from error
+    if name not in _names():
+        raise DecodeError(f"packed weights: no compression named {name!r}; there are: {', '.join(_names())}")
+    found: Compressor = lookup("compression", name)()
     return found
+
+
+@lru_cache(maxsize=1)
+def _names() -> tuple[str, ...]:
+    """The names of all compressors; whoever makes some up shall not have all that is installed read each time."""
+    return tuple(names("compression"))
 
 
 def _check(layout: Layout, compressor: Compressor, table: NDArray[np.uint32], nbytes: int) -> None:

@@ -261,3 +261,67 @@ def test_one_kind_where_another_is_due():
     for record, other in ((Order(1), Update), (Update(None, 1, 1), Value), (Value(1), Order)):
         with pytest.raises(DecodeError, match=f"{type(record).__name__} received where {other.__name__} was due"):
             other.from_payload(record.to_payload())
+
+
+# -- packed weights --------------------------------------------------------------------------------------------------
+
+PLAIN = msgspec.msgpack.encode([["w", "float32", [1, 8]]])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def met_before():
+    """What is read from disk the first time is no matter of a message."""
+    for name, size in (("fp16", 16), ("topk", 0)):
+        header, body = packed(name, [size, size], bytes(size))
+        codec.decode(header, [body])
+
+
+def packed(name: object, rows: list[int], body: bytes, layout: bytes = PLAIN) -> tuple[bytes, bytes]:
+    """A message of packed weights with any table."""
+    table = np.array(rows, "<u4").tobytes()
+    return forge("c", name, len(layout), len(table), tail=layout + table), body
+
+
+def test_packed_weights_that_are_in_order():
+    header, body = packed("fp16", [16, 16], bytes(16))
+    assert codec.decode(header, [body]).data.tolist() == [0] * 32
+
+
+@pytest.mark.parametrize("name", ["", "zip", "os.system", "flame.compression.fp16:Half", "f" * 100_000])
+def test_packed_by_who_knows_what(name):
+    refused(*packed(name, [16, 16], bytes(16)), match="packed weights: ")
+
+
+@pytest.mark.parametrize("name", [None, 5, True, 0.5])
+def test_packed_by_what_is_no_name(name):
+    refused(*packed(name, [16, 16], bytes(16)), match="where the name of a compressor should be")
+
+
+@pytest.mark.parametrize("rows", [[], [16], [16, 16, 16], [16, 16, 0, 0], [16, 17], [17, 16], [2**32 - 1, 2**32 - 1]])
+def test_packed_with_a_table_of_something_else(rows):
+    refused(*packed("fp16", rows, bytes(16)), match="packed weights: ")
+
+
+@pytest.mark.parametrize("elements", [2**37, 2**38])
+def test_packed_weights_of_a_terabyte(elements):
+    """So many chunks need a table that did not come."""
+    layout = msgspec.msgpack.encode([["w", "float32", [elements]]])
+    refused(*packed("topk", [0, 0], b"", layout), match="chunks|limit")
+
+
+def test_packed_weights_that_unpack_to_much_are_not_unpacked_yet():
+    """Six million zeros in a few hundred bytes: what is folded in pieces is unpacked in pieces."""
+    count = 100 * 65_536
+    layout = msgspec.msgpack.encode([["w", "float32", [1, count]]])
+    header, body = packed("topk", [0, 0] * 100, b"", layout)
+    weights = None
+
+    def act() -> None:
+        nonlocal weights
+        weights = codec.decode(header, [body])
+
+    frugal(act, len(header))
+    assert weights is not None and weights.nbytes == 4 * count
+    block = np.empty(65_536, np.float32)
+    frugal(lambda: weights.source.read(4 * 65_536 * 7, block), len(header))
+    assert not block.any()
