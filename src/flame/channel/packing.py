@@ -33,8 +33,8 @@ class Packing:
         if self._compressor.relative and isinstance(message, Order):
             return plain(message)  # a model is no difference: what was left out of it would be missing
         before = packed(message.weights)
-        if before is not None and before.name == self._name and not self._compressor.relative:
-            return message
+        if before is not None and before.name == self._name and isinstance(message, Order):
+            return message  # it came like this from above: packing it again would only lose more
         weights = pack(message.weights, self._name, self._compressor, self._allocate)
         return msgspec.structs.replace(message, weights=weights)
 
