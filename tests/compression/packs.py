@@ -35,7 +35,7 @@ def one_array(name: str, elements: dict[str, Any]) -> st.SearchStrategy[NDArray[
     if "min_value" in limits and width < 64:
         narrow = np.dtype(f"float{width}").type
         limits |= {key: float(narrow(limits[key])) for key in ("min_value", "max_value")}
-    return arrays.arrays(dtype, shapes, elements=st.floats(width=width, **limits))  # type: ignore[arg-type]
+    return arrays.arrays(dtype, shapes, elements=st.floats(width=width, **limits))
 
 
 def weights(elements: dict[str, Any] = ANY, names: tuple[str, ...] = TYPE_NAMES) -> st.SearchStrategy[Weights]:
