@@ -17,6 +17,7 @@ from flame.channel.coding import CODING
 from flame.channel.packing import packing_of
 from flame.common.fiber import Hub
 from flame.compression.packed import Packed, packed
+from flame.engine.gate import Everyone
 from flame.engine.leading import Leading
 from flame.errors import ConfigError
 from flame.optimizer.fedavg import FedAvg
@@ -132,7 +133,7 @@ def test_zstandard_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 def round_of(place: Place, updates: dict[str, Update], step: Any = None, size: int = 200) -> Any:
     """One round at the server, with these answers; the model and the round."""
     holder = {"w": np.zeros((size, size), np.float32)}
-    adapter, leading = adapters.of(holder), Leading(step or FedAvg(), Pool())
+    adapter, leading = adapters.of(holder), Leading(step or FedAvg(), Pool(), Everyone(), 1.0)
     leading.ask(place.server, Order(1, adapter.snapshot()))
     for end, update in updates.items():
         place.server.put(end, update)

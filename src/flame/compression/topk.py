@@ -43,7 +43,7 @@ class TopK:
 
     relative = True
 
-    def __init__(self, keep: Any = 0.01, whole: Any = 4096, **others: Any) -> None:
+    def __init__(self, keep: Any = 0.1, whole: Any = 4096, **others: Any) -> None:
         refuse_others("topk", others, ("keep", "whole"))
         if isinstance(keep, bool) or not isinstance(keep, int | float) or not 0 < keep <= 1:
             raise ConfigError("compression.kwargs.keep", f"a number above 0 and at most 1 is needed, not {keep!r}")
