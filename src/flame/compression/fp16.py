@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flame.common.settings import refuse_others
 from flame.compression import Bytes, Code
 from flame.compression.planes import apart, together
-from flame.compression.settings import refuse_others
 from flame.weights.layout import Weights
 
 HALF = np.dtype(np.float16)
@@ -26,7 +26,7 @@ class Half:
     relative = False
 
     def __init__(self, **others: Any) -> None:
-        refuse_others("fp16", others, ())
+        refuse_others("compression", "fp16", others)
 
     def begin(self, weights: Weights) -> Code:
         """Nothing has to be known of the whole."""

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flame.common.settings import refuse_others
 from flame.compression import Bytes, Code
 from flame.compression.planes import apart, together
-from flame.compression.settings import refuse_others
 from flame.weights.layout import Weights
 
 BLOCK = 256
@@ -27,7 +27,7 @@ class Int8:
     relative = False
 
     def __init__(self, **others: Any) -> None:
-        refuse_others("int8", others, ())
+        refuse_others("compression", "int8", others)
 
     def begin(self, weights: Weights) -> Code:
         """Nothing has to be known of the whole."""

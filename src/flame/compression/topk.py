@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flame.common.settings import refuse_others
 from flame.compression import Bytes, Code
 from flame.compression.chunks import pieces
 from flame.compression.planes import apart, together
-from flame.compression.settings import refuse_others
 from flame.errors import ConfigError, DecodeError
 from flame.weights.layout import Layout, Weights
 
@@ -44,7 +44,7 @@ class TopK:
     relative = True
 
     def __init__(self, keep: Any = 0.1, whole: Any = 4096, **others: Any) -> None:
-        refuse_others("topk", others, ("keep", "whole"))
+        refuse_others("compression", "topk", others, ("keep", "whole"))
         if isinstance(keep, bool) or not isinstance(keep, int | float) or not 0 < keep <= 1:
             raise ConfigError("compression.kwargs.keep", f"a number above 0 and at most 1 is needed, not {keep!r}")
         if type(whole) is not int or whole < 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any, Protocol
 
+from flame.common.settings import refuse_others
 from flame.errors import ConfigError
 
 
@@ -46,8 +47,7 @@ class Everyone:
     """
 
     def __init__(self, *, atLeast: Any = 0, whenLost: Any = "continue", **others: Any) -> None:
-        for name in others:
-            raise ConfigError(f"gate.kwargs.{name}", "everyone has no such setting", "they are atLeast and whenLost")
+        refuse_others("gate", "everyone", others, ("atLeast", "whenLost"))
         if type(atLeast) is not int or atLeast < 0:
             raise ConfigError("gate.kwargs.atLeast", f"is {atLeast!r}", "give a whole number of answers, 0 or more")
         if whenLost not in list(WhenLost):

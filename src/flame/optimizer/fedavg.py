@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from flame.common.settings import refuse_others
 from flame.optimizer.halves import Plain, Silent
-from flame.optimizer.settings import refuse_others
 
 
 class FedAvg:
@@ -18,6 +18,6 @@ class FedAvg:
     name = "fedavg"
 
     def __init__(self, **others: Any) -> None:
-        refuse_others(self.name, others, ())
+        refuse_others("optimizer", self.name, others)
         self.step = Plain()
         self.regularizer = Silent()

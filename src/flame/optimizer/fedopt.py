@@ -23,9 +23,9 @@ from typing import Any
 
 import numpy as np
 
+from flame.common.settings import check_number, refuse_others
 from flame.errors import ConfigError
 from flame.optimizer.halves import Floats, Silent
-from flame.optimizer.settings import check_number, refuse_others
 from flame.weights.layout import Layout
 
 Moment = Callable[[Floats, Floats, float], None]
@@ -123,11 +123,11 @@ class _FedOpt:
     moment: Moment
 
     def __init__(self, beta_1: Any = 0.9, beta_2: Any = 0.99, eta: Any = 1e-2, tau: Any = 1e-3, **others: Any) -> None:
-        refuse_others(self.name, others, ("beta_1", "beta_2", "eta", "tau"))
-        check_number("beta_1", beta_1, least=0, below=1)
-        check_number("beta_2", beta_2, least=0, below=1)
-        check_number("eta", eta, least=0, beyond=True)
-        check_number("tau", tau, least=0, beyond=True)
+        refuse_others("optimizer", self.name, others, ("beta_1", "beta_2", "eta", "tau"))
+        check_number("optimizer", "beta_1", beta_1, least=0, below=1)
+        check_number("optimizer", "beta_2", beta_2, least=0, below=1)
+        check_number("optimizer", "eta", eta, least=0, beyond=True)
+        check_number("optimizer", "tau", tau, least=0, beyond=True)
         self.step = Adaptive(type(self).moment, beta_1=beta_1, beta_2=beta_2, eta=eta, tau=tau)
         self.regularizer = Silent()
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from flame.common.settings import check_number, refuse_others
 from flame.errors import ConfigError
 from flame.optimizer.halves import Plain
-from flame.optimizer.settings import check_number, refuse_others
 
 
 class Proximal:
@@ -50,10 +50,10 @@ class FedProx:
     name = "fedprox"
 
     def __init__(self, mu: Any = None, **others: Any) -> None:
-        refuse_others(self.name, others, ("mu",))
+        refuse_others("optimizer", self.name, others, ("mu",))
         if mu is None:
             raise ConfigError("optimizer.kwargs.mu", "fedprox needs it", "the paper tries 0.001, 0.01, 0.1 and 1")
-        check_number("mu", mu, least=0)
+        check_number("optimizer", "mu", mu, least=0)
         self.step = Plain()
         self.regularizer = Proximal(mu)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
-from flame.errors import ConfigError
+from flame.common.settings import refuse_others
 from flame.selector.choice import Choice
 
 
@@ -14,8 +14,7 @@ class Default:
     """Chooses all ends that are there when a round begins; one that joins later waits for the next round."""
 
     def __init__(self, *, generator: Random, **others: Any) -> None:
-        for name in others:
-            raise ConfigError(f"selector.kwargs.{name}", "default has no such setting", "it has no settings")
+        refuse_others("selector", "default", others)
         self._choice = Choice()
 
     def select(self, ends: Sequence[str], properties: Mapping[str, Any]) -> Sequence[str]:

@@ -6,6 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from flame.common.settings import refuse_others
 from flame.errors import ConfigError
 from flame.selector.choice import Choice
 
@@ -17,8 +18,7 @@ class Random:
     """
 
     def __init__(self, *, generator: random.Random, k: Any = None, **others: Any) -> None:
-        for name in others:
-            raise ConfigError(f"selector.kwargs.{name}", "random has no such setting", "its setting is k")
+        refuse_others("selector", "random", others, ("k",))
         if k is None:
             raise ConfigError("selector.kwargs.k", "random needs it", "how many ends are asked in a round")
         if type(k) is not int:
