@@ -1,4 +1,4 @@
-"""Programs that meet over p2p, on this machine or in namespaces of it, with faults that can be brought about."""
+"""Programs that meet over p2p or mqtt, here or in namespaces of this machine, with faults that can be brought about."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from upstream import aggregator, finished, task_id, trainer, until
+from upstream import DOWN, UP, aggregator, answers, channel, config, finished, mosquitto, task_id, trainer, until
 
 PROGRAMS = Path(__file__).parent / "programs"
 SILENCE_S = 1.5
 NOTHING: Mapping[str, Any] = {}
+ABOVE = channel("global-channel", UP)
 
 
 class Federation:
@@ -24,32 +25,67 @@ class Federation:
 
     Args:
         folder: where they run.
-        address: the rendezvous'; "" for a free port of this machine.
+        backend: p2p or mqtt.
+        address: where they meet, at a rendezvous or a broker; "" for a free port of this machine.
         silence_s: how long a peer may be silent.
+        patience_s: how long the broker may.
     """
 
-    def __init__(self, folder: Path, address: str = "", silence_s: float = SILENCE_S) -> None:
-        self.folder, self.address, self.silence_s = folder, address or free_address(), silence_s
+    def __init__(
+        self,
+        folder: Path,
+        backend: str = "p2p",
+        address: str = "",
+        *,
+        silence_s: float = SILENCE_S,
+        patience_s: float = 60.0,
+    ) -> None:
+        self.folder, self.backend, self.address = folder, backend, address or free_address()
+        self._network = {"silence": silence_s, "patience": patience_s}
         self._processes: list[subprocess.Popen[str]] = []
         self._named: dict[str, subprocess.Popen[str]] = {}
 
     def meet(self, within: Sequence[str] = ()) -> subprocess.Popen[str]:
-        """Start the rendezvous."""
-        process = self._started([str(PROGRAMS / "meet.py"), self.address, str(self.silence_s)], within)
-        assert process.stdout is not None  # it is a pipe
-        assert process.stdout.readline() == "open\n", process.communicate()[1]
-        self.meeting = process
-        return process
+        """Start the rendezvous or the broker."""
+        if self.backend == "mqtt":
+            self.meeting = self._started(mosquitto(self.address, self.folder), within, said=subprocess.DEVNULL)
+            until(lambda: within or answers(self.address), "the broker answers")
+            return self.meeting
+        command = [sys.executable, str(PROGRAMS / "meet.py"), self.address, str(self._network["silence"])]
+        self.meeting = self._started(command, within)
+        assert self.meeting.stdout is not None  # it is a pipe
+        assert self.meeting.stdout.readline() == "open\n", self.meeting.communicate()[1]
+        return self.meeting
 
     def top(
-        self, *, within: Sequence[str] = (), own: Mapping[str, Any] = NOTHING, patience: float = 60.0, **hyper: Any
+        self,
+        *,
+        within: Sequence[str] = (),
+        own: Mapping[str, Any] = NOTHING,
+        network: Mapping[str, Any] = NOTHING,
+        **hyper: Any,
     ) -> subprocess.Popen[str]:
-        """Start the aggregator; `own` are further settings of its config."""
-        return self._program("server", "top", {**aggregator(hyper=hyper), **own}, within, patience)
+        """Start the aggregator; `own` and `network` are further settings of its config."""
+        return self._program("server", "top", {**aggregator(hyper=hyper), **own}, within, network)
 
     def site(self, name: str, *, within: Sequence[str] = (), **hyper: Any) -> subprocess.Popen[str]:
         """Start a trainer."""
-        return self._program("site", name, trainer(hyper=hyper), within, 60.0)
+        return self._program("site", name, trainer(hyper=hyper), within)
+
+    def summit(self, **hyper: Any) -> subprocess.Popen[str]:
+        """Start the aggregator above regions."""
+        content = config("top-aggregator", [ABOVE], {"global-channel": "default"}, hyper=hyper)
+        return self._program("server", "top", content)
+
+    def region(self, name: str, **hyper: Any) -> subprocess.Popen[str]:
+        """Start the aggregator of a region of that name."""
+        groups = {"param-channel": name, "global-channel": "default"}
+        return self._program("region", name, config("middle-aggregator", [_below(name), ABOVE], groups, hyper=hyper))
+
+    def local(self, name: str, region: str, **hyper: Any) -> subprocess.Popen[str]:
+        """Start a trainer of a region."""
+        content = config("trainer", [_below(region)], {"param-channel": region}, hyper=hyper)
+        return self._program("site", name, content)
 
     def reaches(self, name: str, what: str) -> None:
         """Wait until a program tells that it is so far."""
@@ -70,31 +106,43 @@ class Federation:
             process.communicate()
 
     def _program(
-        self, program: str, name: str, content: Any, within: Sequence[str], patience: float
+        self,
+        program: str,
+        name: str,
+        content: Any,
+        within: Sequence[str] = (),
+        network: Mapping[str, Any] = NOTHING,
     ) -> subprocess.Popen[str]:
         own = {
-            "backend": "p2p",
-            "brokers": [{"host": self.address, "sort": "p2p"}],
-            "network": {"silence": self.silence_s, "patience": patience},
+            "backend": self.backend,
+            "brokers": [{"host": self.address, "sort": self.backend}],
+            "network": {**self._network, **network},
             "taskid": task_id(name),
             "maxRunTime": 60,
         }
         path = self.folder / f"{len(self._processes)}-{name}.json"
         path.write_text(json.dumps({**content, **own}))
-        process = self._named[name] = self._started([str(PROGRAMS / f"{program}.py"), str(path)], within)
+        process = self._started([sys.executable, str(PROGRAMS / f"{program}.py"), str(path)], within)
+        self._named[name] = process
         return process
 
-    def _started(self, arguments: Sequence[str], within: Sequence[str]) -> subprocess.Popen[str]:
+    def _started(
+        self, command: Sequence[str], within: Sequence[str], said: int = subprocess.PIPE
+    ) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [*within, sys.executable, *arguments],
+            [*within, *command],
             cwd=self.folder,
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=said,
+            stderr=said,
             text=True,
         )
         self._processes.append(process)
         return process
+
+
+def _below(region: str) -> dict[str, Any]:
+    return channel("param-channel", DOWN, region)
 
 
 def free_address() -> str:

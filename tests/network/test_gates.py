@@ -93,7 +93,7 @@ def test_wait_gathers_again_what_was_lost_while_it_was_read(net: Federation) -> 
 
 
 def test_wait_ends_when_patience_does(net: Federation) -> None:
-    top = net.top(own=gate(whenLost="wait"), patience=1.0, rounds=3, minPeers=2)
+    top = net.top(own=gate(whenLost="wait"), network={"patience": 1.0}, rounds=3, minPeers=2)
     stays, goes = net.site("stays"), net.site("goes", holdIn=2)
     net.reaches("goes", "round-2")
     goes.kill()
@@ -102,7 +102,7 @@ def test_wait_ends_when_patience_does(net: Federation) -> None:
 
 
 def test_an_aggregator_whom_everybody_has_left_does_not_wait_for_ever(net: Federation) -> None:
-    top = net.top(patience=1.0, rounds=3)
+    top = net.top(network={"patience": 1.0}, rounds=3)
     goes = net.site("goes", holdIn=2)
     net.reaches("goes", "round-2")
     goes.kill()

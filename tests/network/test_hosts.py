@@ -24,7 +24,7 @@ def lan() -> Iterator[Hosts]:
 
 @pytest.fixture
 def net(tmp_path: Path, lan: Hosts, request: pytest.FixtureRequest) -> Iterator[Federation]:
-    net = Federation(tmp_path, MEETING, getattr(request, "param", 1.5))
+    net = Federation(tmp_path, address=MEETING, silence_s=getattr(request, "param", 1.5))
     net.meet(lan.within("top"))
     yield net
     net.close()

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from tidy import leaves_nothing
 
 from flame.config import Config
 from flame.mode.horizontal.top_aggregator import TopAggregator
@@ -37,10 +38,14 @@ class Server(TopAggregator):
         time.sleep(self.more.get("work", 0))
         while self.more.get("holdIn") == self._round and not Path(f"{self.config.task_id}.go").exists():
             time.sleep(0.005)
+        if self.more.get("gatherIn") == self._round:
+            late = self.cm.get_by_tag("distribute").await_join(30, self.more["gather"])
+            assert not late, "those who were to come back have not"
 
 
 if __name__ == "__main__":
-    server = Server(Config(sys.argv[1]))
-    server.compose()
-    server.run()
+    with leaves_nothing():
+        server = Server(Config(sys.argv[1]))
+        server.compose()
+        server.run()
     print(json.dumps([server.diary, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10]))

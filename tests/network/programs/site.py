@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from tidy import leaves_nothing
 
 from flame.config import Config
 from flame.mode.horizontal.trainer import Trainer
@@ -51,7 +52,8 @@ class Site(Trainer):
 
 
 if __name__ == "__main__":
-    site = Site(Config(sys.argv[1]))
-    site.compose()
-    site.run()
+    with leaves_nothing():
+        site = Site(Config(sys.argv[1]))
+        site.compose()
+        site.run()
     print(json.dumps(site.diary))

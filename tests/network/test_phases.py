@@ -1,0 +1,43 @@
+"""A trainer or a middle aggregator is killed or stopped, in every phase of a round, over every transport."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+
+import pytest
+from federation import Federation, lost, models, rounds, steps
+from scenes import PHASES, Scene
+
+CASES = [("star", "mqtt"), ("tree", "p2p"), ("tree", "mqtt")]
+"""test_faults has the star over p2p."""
+
+
+@pytest.fixture
+def net(tmp_path: Path, backend: str) -> Iterator[Federation]:
+    net = Federation(tmp_path, backend)
+    net.meet()
+    yield net
+    net.close()
+
+
+@pytest.mark.parametrize(("shape", "backend", "phase"), [(*case, phase) for case, phase in product(CASES, PHASES)])
+def test_one_that_is_killed_is_left_out_from_then_on(net: Federation, shape: str, phase: str) -> None:
+    """The others go on without it; a trainer below it ends with PeerLost."""
+    scene = Scene(net, shape, phase, rounds=4)
+    scene.dies()
+    made = steps(models(scene.top))
+    if phase == "joins":
+        assert made == [1.0] * 4
+    elif phase == "ends":
+        assert made == [2.0] * 4
+    elif phase == "waits":
+        assert made[0] == 2.0 and made[1] in (1.0, 2.0) and made[2:] == [1.0, 1.0]  # what had arrived counts
+    else:
+        assert made == [2.0, 1.0, 1.0, 1.0]
+    assert rounds(scene.other_leaf) == [1, 2, 3, 4]
+    if shape == "tree":
+        assert rounds(scene.other) == [1, 2, 3, 4]
+        if phase != "joins":
+            lost(scene.leaf)
