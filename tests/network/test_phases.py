@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -36,8 +37,26 @@ def test_one_that_is_killed_is_left_out_from_then_on(net: Federation, shape: str
         assert made[0] == 2.0 and made[1] in (1.0, 2.0) and made[2:] == [1.0, 1.0]  # what had arrived counts
     else:
         assert made == [2.0, 1.0, 1.0, 1.0]
-    assert rounds(scene.other_leaf) == [1, 2, 3, 4]
+    assert rounds(scene.leaves["stays"]) == [1, 2, 3, 4]
     if shape == "tree":
         assert rounds(scene.other) == [1, 2, 3, 4]
         if phase != "joins":
-            lost(scene.leaf)
+            lost(scene.leaves["goes"])
+
+
+@pytest.mark.parametrize(("shape", "backend", "phase"), [(*case, phase) for case, phase in product(CASES, PHASES[:-1])])
+def test_one_that_naps_for_longer_than_silence_rejoins(net: Federation, shape: str, backend: str, phase: str) -> None:
+    """The rounds go on without it; when it wakes it takes part again, with its trainer or with one started anew."""
+    scene = Scene(net, shape, phase, rounds=8, holdIn=4, gatherIn=4, gather=2)
+    scene.stops()
+    net.reaches("top", "round-4")
+    if (shape, backend) == ("tree", "p2p") and phase != "joins":
+        lost(scene.leaves["goes"])  # the rendezvous does not hear of the region either
+        scene.leaf("goes")
+    scene.one.send_signal(signal.SIGCONT)
+    net.go("top")
+    made, took_part = steps(models(scene.top)), rounds(scene.one)
+    assert made[0] == (1.0 if phase == "joins" else 2.0) and made[-1] == 2.0 and 1.0 in made
+    assert took_part[-1] == 8 and sorted(set(took_part)) == took_part
+    assert rounds(scene.leaves["goes"])[-1] == 8
+    assert rounds(scene.leaves["stays"]) == list(range(1, 9))

@@ -45,6 +45,7 @@ COME_BACK_WITHIN_S = 2.0
 """How long a peer whose connection to the broker broke has to be heard of again."""
 CONNECT_WITHIN_S = 3.0
 MAC_BYTES = 16
+GONE = "its connection to the broker has ended"
 
 QUICK = getattr(socket, "TCP_QUICKACK", None)
 """Brokers write small packets with Nagle's algorithm: each waits for the one before to be acknowledged, which the
@@ -106,7 +107,9 @@ class Mqtt:
         self._number = secrets.token_bytes(11)
         self._alone = False
         self._client = self._made(tls)
+        self._known: set[str] = set()
         node.on_lost = lambda end, certain: None
+        node.may_return = lambda end: end in self._known
         courier.call(self._connect)
         courier.call(self._keep)
 
@@ -135,7 +138,7 @@ class Mqtt:
         """A peer is not spoken to any longer."""
         if self._lines.get(line.end) is line:
             del self._lines[line.end]
-            if self._connected:
+            if self._connected and line.end not in self._known:
                 self._client.unsubscribe(f"{self._root}/gone/{_word(line.end)}")
 
     def close(self) -> None:
@@ -193,7 +196,7 @@ class Mqtt:
         self._connected = True
         me = self._node.me
         client.subscribe(f"{self._root}/to/{_word(me.end)}/+", 0)
-        for end in self._lines:
+        for end in {*self._lines, *self._known}:
             client.subscribe(f"{self._root}/gone/{_word(end)}", 0)
         if not self._alone:
             self._alone = True
@@ -273,15 +276,22 @@ class Mqtt:
         if words[0] == "to" and len(words) == 3:
             self._said(unquote(words[2]), message.payload)
         elif words[0] == "at" and len(words) == 5:
-            if message.payload:
-                self._sits(unquote(words[4]))
+            self._sits(unquote(words[4]), there=bool(message.payload))
         elif words[0] == "gone" and len(words) == 2:
             self._gone(unquote(words[1]))
 
-    def _sits(self, end: str) -> None:
-        """Somebody is there whom this process has to meet."""
+    def _sits(self, end: str, *, there: bool) -> None:
+        """Somebody whom this process has to meet is there, or has left."""
+        if not there:
+            self._known.discard(end)
+        elif end != self._node.me.end:
+            self._known.add(end)
+            self._call(end)
+
+    def _call(self, end: str) -> None:
+        """Introduce oneself, unless one is about to: the node says it again until it is answered."""
         peer = self._node.peers.get(end)
-        if end != self._node.me.end and (peer is None or not peer.links):
+        if end in self._known and (peer is None or not peer.links):
             self._node.greet(self._line(end), end)
 
     def _said(self, end: str, payload: bytes | bytearray) -> None:
@@ -294,7 +304,10 @@ class Mqtt:
             head, body = self._opened(line, memoryview(payload))
         except DecodeError as error:
             logger.info("what %s sent is passed over: %s", end, error)
+            self._call(end)  # it may belong to a session that was given up here
             return
+        if head.kind not in (speech.HELLO, speech.REFUSED) and not self._node.knows(line):
+            self._call(end)
         try:
             self._node.progress(line)
             place = self._node.place_for(line, head, len(body)) if len(body) else None
@@ -354,14 +367,18 @@ class Mqtt:
         return line
 
     def _gone(self, end: str) -> None:
+        """The connection of somebody to the broker has broken; it has a moment to say that it is there again."""
+        self._known.discard(end)
         peer = self._node.peers.get(end)
-        if peer is None:
-            return
-        last = peer.last
+        last = None if peer is None else peer.last
 
         def look() -> None:
-            if self._node.peers.get(end) is peer and peer.last == last and self._connected:
-                self._node.forget(peer, "its connection to the broker has ended")
+            if not self._connected or self._node.peers.get(end) is not peer:
+                return
+            if peer is None and end not in self._known:
+                self._node.ended(end, GONE)
+            elif peer is not None and peer.last == last:
+                self._node.forget(peer, GONE)
 
         self._courier.later(COME_BACK_WITHIN_S, look)
 
