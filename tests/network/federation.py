@@ -45,13 +45,13 @@ class Federation:
         self._processes: list[subprocess.Popen[str]] = []
         self._named: dict[str, subprocess.Popen[str]] = {}
 
-    def meet(self, within: Sequence[str] = ()) -> subprocess.Popen[str]:
-        """Start the rendezvous or the broker."""
+    def meet(self, within: Sequence[str] = (), silence_s: float | None = None) -> subprocess.Popen[str]:
+        """Start the rendezvous, which may take silence for longer or shorter than others do, or the broker."""
         if self.backend == "mqtt":
             self.meeting = self._started(mosquitto(self.address, self.folder), within, said=subprocess.DEVNULL)
             until(lambda: within or answers(self.address), "the broker answers")
             return self.meeting
-        command = [sys.executable, str(PROGRAMS / "meet.py"), self.address, str(self._network["silence"])]
+        command = [sys.executable, str(PROGRAMS / "meet.py"), self.address, str(silence_s or self._network["silence"])]
         self.meeting = self._started(command, within)
         assert self.meeting.stdout is not None  # it is a pipe
         assert self.meeting.stdout.readline() == "open\n", self.meeting.communicate()[1]

@@ -15,9 +15,9 @@ LARGE = 20_000_000
 
 
 @pytest.fixture
-def net(tmp_path: Path) -> Iterator[Federation]:
+def net(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Federation]:
     net = Federation(tmp_path)
-    net.meet()
+    net.meet(silence_s=getattr(request, "param", None))
     yield net
     net.close()
 
@@ -141,8 +141,9 @@ def test_trainers_of_a_killed_aggregator_end_with_an_error(net: Federation, size
     lost(trains)
 
 
+@pytest.mark.parametrize("net", [SILENCE_S, 2.5 * SILENCE_S], indirect=True)
 def test_trainers_of_an_aggregator_that_nobody_hears_of_end_with_an_error(net: Federation) -> None:
-    """It neither answers nor refuses: they end when the rendezvous does not hear of it either."""
+    """It neither answers nor refuses: they end when the rendezvous, sooner or later, does not hear of it either."""
     top = net.top(rounds=9, minPeers=2)
     trains = net.site("trains", holdIn=2)
     waits = net.site("waits")

@@ -243,9 +243,9 @@ class Node:
     def ended(self, end: str, why: str) -> None:
         """The process of that name runs no longer, unless there is a link to it."""
         peer = self.peers.get(end)
-        if peer is None:
+        if peer is None or not peer.session.open:  # it may just be called, and not answer
             self._mailbox.put(Ended(end))
-        elif peer.session.open and not peer.links:
+        elif not peer.links:
             self.forget(peer, why)
 
     def forget(self, peer: Peer, why: str, *, missing: bool = False) -> None:
