@@ -17,21 +17,16 @@ import hashlib
 import hmac
 import logging
 import secrets
-import selectors
-import socket
 import ssl
-import time
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote, unquote
-
-import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
 from flame.backend.courier import Courier
 from flame.backend.directory import Seat
 from flame.backend.node import Node
 from flame.backend.peer import Peer
+from flame.backend.subscriber import Broker, Subscriber
 from flame.backend.tcp import split
 from flame.errors import ChannelError, DecodeError
 from flame.wire import speech
@@ -40,18 +35,10 @@ from flame.wire.speech import MOST_BODY, MOST_HEAD, PREFIX, Head, encode, head_f
 logger = logging.getLogger(__name__)
 
 PORT, PORT_TLS = 1883, 8883
-CALL_AGAIN_AFTER_S = 0.5
 COME_BACK_WITHIN_S = 2.0
 """How long a peer whose connection to the broker broke has to be heard of again."""
-CONNECT_WITHIN_S = 3.0
 MAC_BYTES = 16
 GONE = "its connection to the broker has ended"
-
-QUICK = getattr(socket, "TCP_QUICKACK", None)
-"""Brokers write small packets with Nagle's algorithm: each waits for the one before to be acknowledged, which the
-kernel would put off by 40 ms."""
-
-READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 
 class Line:
@@ -95,190 +82,119 @@ class Mqtt:
         self, node: Node, courier: Courier, broker: str, tls: ssl.SSLContext | None = None, patience_s: float = 60.0
     ) -> None:
         try:
-            self._host, self._port = split(broker or "localhost", PORT if tls is None else PORT_TLS)
+            host, port = split(broker or "localhost", PORT if tls is None else PORT_TLS)
         except ValueError as error:
             raise ChannelError(f"{broker!r} is no host:port: {error}") from error
-        self._node, self._courier, self._patience_s = node, courier, patience_s
+        self._node, self._courier = node, courier
         self._root = f"flame/{_word(node.me.job)}"
         self._lines: dict[str, Line] = {}
-        self._connected = self._closed = False
-        self._since = self._complained = time.monotonic()
-        self._watched: Any = None
         self._number = secrets.token_bytes(11)
-        self._alone = False
-        self._client = self._made(tls)
+        self._joined = 0
         self._known: set[str] = set()
         node.on_lost = lambda end, certain: None
         node.may_return = lambda end: end in self._known
-        courier.call(self._connect)
-        courier.call(self._keep)
+        self._broker = Subscriber(
+            self,
+            courier,
+            Broker(host, port, tls, node.me.silence_s, patience_s),
+            self._number.hex(),
+            self._gone_topic(node.me.end),
+        )
 
     def announce(self, seats: Sequence[Seat], wants: Sequence[tuple[str, str, str]]) -> None:
         """Let others know of seats, and look for those whom they want to meet."""
-        if not self._connected:
-            return  # everything is announced once it is
         for channel, group, role in wants:
-            self._client.subscribe(f"{self._at(channel, group, role)}/+", 0)
+            self._broker.subscribe(f"{self._at(channel, group, role)}/+")
         for seat in seats:
-            self._client.publish(self._seat_topic(seat), b"1", 0, retain=True)
-        self._after()
+            self._broker.publish(self._seat_topic(seat), b"1", retain=True)
 
     def say(self, line: Line, head: Head, body: memoryview | None) -> None:
         """Send something to a peer."""
-        if not self._connected:
+        if not self._broker.connected:
             return
         data = encode(head)
         parts = [PREFIX.pack(len(data), 0 if body is None else body.nbytes), data, b"" if body is None else body]
         if self._node.me.token:
             parts.append(self._mac(line, head.kind, parts))
-        self._client.publish(f"{self._root}/to/{_word(line.end)}/{_word(self._node.me.end)}", b"".join(parts), 0)
-        self._after()
+        self._broker.publish(f"{self._root}/to/{_word(line.end)}/{_word(self._node.me.end)}", b"".join(parts))
 
     def hang_up(self, line: Line) -> None:
         """A peer is not spoken to any longer."""
         if self._lines.get(line.end) is line:
             del self._lines[line.end]
-            if self._connected and line.end not in self._known:
-                self._client.unsubscribe(f"{self._root}/gone/{_word(line.end)}")
+            if line.end not in self._known:
+                self._broker.unsubscribe(self._gone_topic(line.end))
 
     def close(self) -> None:
         """Leave the broker; it does not say that this process is gone."""
-        self._closed = True
-        if self._connected:
-            for seat in self._node.seats:
-                self._client.publish(self._seat_topic(seat), b"", 0, retain=True)
-            self._client.disconnect()
-        self._forget_socket()
+        for seat in self._node.seats:
+            self._broker.publish(self._seat_topic(seat), b"", retain=True)
+        self._broker.close()
 
-    # -- the broker ------------------------------------------------------------------------------------
+    # -- the broker: flame.backend.subscriber.Owner --------------------------------------------------------
 
-    def _made(self, tls: ssl.SSLContext | None) -> paho.Client:
-        client = paho.Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=self._number.hex(),
-            protocol=paho.MQTTv311,
-        )
-        client.connect_timeout = CONNECT_WITHIN_S
-        client.max_queued_messages_set(0)
-        client.will_set(f"{self._root}/gone/{_word(self._node.me.end)}", b"1", 0)
-        if tls is not None:
-            client.tls_set_context(tls)
-        client.on_connect = self._on_connect
-        client.on_message = self._on_message
-        return client
-
-    def _connect(self) -> None:
-        """Call the broker, again and again."""
-        if self._closed or self._client.socket() is not None:
-            return
-        try:
-            self._client.connect(self._host, self._port, keepalive=max(4, int(self._node.me.silence_s)))
-        except (OSError, ValueError) as error:
-            self._unreachable(str(error))
-            return
-        self._after()
-
-    def _unreachable(self, why: str) -> None:
-        now = time.monotonic()
-        place = f"the broker at {self._host}:{self._port}"
-        if now - self._since > self._patience_s:
-            self._node.fail(f"{place} has not answered for {self._patience_s:g} s ({why})")
-            return
-        if now - self._complained > 10:
-            self._complained = now
-            logger.warning("%s does not answer (%s); it is called again", place, why)
-        self._courier.later(CALL_AGAIN_AFTER_S, self._connect)
-
-    def _on_connect(self, client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:
-        if reason.is_failure:
-            self._node.fail(f"the broker at {self._host}:{self._port} refuses this worker: {reason}")
-            return
-        self._connected = True
-        me = self._node.me
-        client.subscribe(f"{self._root}/to/{_word(me.end)}/+", 0)
-        for end in {*self._lines, *self._known}:
-            client.subscribe(f"{self._root}/gone/{_word(end)}", 0)
-        if not self._alone:
-            self._alone = True
+    def joined(self) -> None:
+        """There is a connection to the broker."""
+        self._broker.subscribe(f"{self._root}/to/{_word(self._node.me.end)}/+")
+        for end in self._lines:
+            self._broker.subscribe(self._gone_topic(end))
+        if not self._joined:
             self._to_self(Head(speech.BEAT, header=self._number))
+        self._joined += 1
         self.announce(self._node.seats, self._node.wants)
+        self._see_who_left()
+
+    def listens(self) -> None:
+        """Say something to oneself."""
+        self._to_self(Head(speech.BEAT))
+
+    def away(self) -> None:
+        """Nothing comes of the broker."""
+        self._node.pause()
+
+    def back(self) -> None:
+        """Something comes of the broker again."""
         self._node.resume()
+
+    def failed(self, reason: str) -> None:
+        """The broker is no longer called."""
+        self._node.fail(reason)
+
+    def came(self, topic: str, payload: bytes | bytearray) -> None:
+        """The broker has passed something on."""
+        words = topic.removeprefix(f"{self._root}/").split("/")
+        if words[0] == "to" and len(words) == 3:
+            self._said(unquote(words[2]), payload)
+        elif words[0] == "at" and len(words) == 5:
+            self._sits(unquote(words[4]), there=bool(payload))
+        elif words[0] == "gone" and len(words) == 2:
+            self._gone(unquote(words[1]))
+
+    # -- what comes --------------------------------------------------------------------------------------
+
+    def _see_who_left(self) -> None:
+        """Those whose seats the broker does not name any longer have left while there was no connection to it."""
+        before, joined = self._known.copy(), self._joined
+        self._known.clear()
+
+        def look() -> None:
+            if joined == self._joined and self._broker.connected:
+                for end in before - self._known:
+                    self._node.ended(end, "it has left")
+
+        self._courier.later(self._node.me.silence_s, look)
 
     def _to_self(self, head: Head) -> None:
         """Say something to every process of one's own name: there should be no other."""
-        me = Line(self, self._node.me.end)
-        self.say(me, head, None)
+        self.say(Line(self, self._node.me.end), head, None)
 
     def _from_self(self, payload: memoryview) -> None:
         """A process of one's own name has said something."""
         head, _ = self._opened(Line(self, self._node.me.end), payload)
-        if head.kind == speech.BEAT and head.header != self._number:
+        if head.kind == speech.BEAT and head.header not in (b"", self._number):
             self._to_self(Head(speech.REFUSED, header=head.header))
         elif head.kind == speech.REFUSED and head.header == self._number:
             self._node.fail(f"another process of this job runs as {self._node.me.end}")
-
-    def _lost_broker(self, why: str) -> None:
-        if self._connected:
-            self._connected = False
-            self._since = time.monotonic()
-            self._node.pause()
-        self._forget_socket()
-        self._unreachable(why)
-
-    def _keep(self) -> None:
-        """Keep the connection alive, and notice when it is not."""
-        if self._closed:
-            return
-        if self._client.socket() is not None:
-            code = self._client.loop_misc()
-            if code != MQTTErrorCode.MQTT_ERR_SUCCESS:
-                self._lost_broker(paho.error_string(code))
-        self._courier.later(1.0, self._keep)
-        self._after()
-
-    def _after(self) -> None:
-        """Watch the client's socket for what it waits for."""
-        sock: Any = self._client.socket()
-        if sock is None or self._closed:
-            return
-        if sock is not self._watched:
-            self._forget_socket()
-            self._watched = sock
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._courier.watch(sock, READ | (WRITE if self._client.want_write() else 0), self._ready)
-
-    def _forget_socket(self) -> None:
-        if self._watched is not None:
-            self._courier.forget(self._watched)
-            self._watched = None
-
-    def _ready(self, events: int) -> None:
-        code = MQTTErrorCode.MQTT_ERR_SUCCESS
-        if events & READ:
-            sock: Any = self._client.socket()
-            if sock is not None and QUICK is not None:
-                sock.setsockopt(socket.IPPROTO_TCP, QUICK, 1)
-            code = self._client.loop_read()
-            sock = self._client.socket()
-            while code == MQTTErrorCode.MQTT_ERR_SUCCESS and isinstance(sock, ssl.SSLSocket) and sock.pending():
-                code = self._client.loop_read()  # what has been decrypted makes no socket readable
-        if events & WRITE and code == MQTTErrorCode.MQTT_ERR_SUCCESS and self._client.socket() is not None:
-            code = self._client.loop_write()
-        if code not in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_AGAIN):
-            self._lost_broker(paho.error_string(code))
-        else:
-            self._after()
-
-    # -- what comes --------------------------------------------------------------------------------------
-
-    def _on_message(self, client: Any, data: Any, message: paho.MQTTMessage) -> None:
-        words = message.topic.removeprefix(f"{self._root}/").split("/")
-        if words[0] == "to" and len(words) == 3:
-            self._said(unquote(words[2]), message.payload)
-        elif words[0] == "at" and len(words) == 5:
-            self._sits(unquote(words[4]), there=bool(message.payload))
-        elif words[0] == "gone" and len(words) == 2:
-            self._gone(unquote(words[1]))
 
     def _sits(self, end: str, *, there: bool) -> None:
         """Somebody whom this process has to meet is there, or has left."""
@@ -362,8 +278,7 @@ class Mqtt:
         line = self._lines.get(end)
         if line is None:
             line = self._lines[end] = Line(self, end)
-            self._client.subscribe(f"{self._root}/gone/{_word(end)}", 0)
-            self._after()
+            self._broker.subscribe(self._gone_topic(end))
         return line
 
     def _gone(self, end: str) -> None:
@@ -373,7 +288,7 @@ class Mqtt:
         last = None if peer is None else peer.last
 
         def look() -> None:
-            if not self._connected or self._node.peers.get(end) is not peer:
+            if not self._broker.connected or self._node.peers.get(end) is not peer:
                 return
             if peer is None and end not in self._known:
                 self._node.ended(end, GONE)
@@ -386,6 +301,9 @@ class Mqtt:
 
     def _at(self, channel: str, group: str, role: str) -> str:
         return "/".join((self._root, "at", _word(channel), _word(group), _word(role)))
+
+    def _gone_topic(self, end: str) -> str:
+        return f"{self._root}/gone/{_word(end)}"
 
     def _seat_topic(self, seat: Seat) -> str:
         return f"{self._at(seat.channel, seat.group, seat.role)}/{_word(seat.end)}"
