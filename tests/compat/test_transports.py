@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from upstream import (
     channel,
     config,
     finished,
+    free_address,
     meeting_point,
     mosquitto,
     ok,
@@ -30,11 +30,6 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
     machine = Machine(tmp_path)
     yield machine
     machine.close()
-
-
-def free_address() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return f"127.0.0.1:{free.getsockname()[1]}"
 
 
 @pytest.mark.parametrize(("above", "below"), [("p2p", "shm"), ("mqtt", "p2p"), ("shm", "mqtt")])

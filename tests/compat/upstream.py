@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -18,6 +20,8 @@ from typing import Any
 
 PROGRAMS = Path(__file__).parent / "programs"
 PATIENCE_S = 20.0
+PORTS = (16_000, 32_000)
+"""Below those that the kernel hands out."""
 
 PARAM = {"trainer": ["fetch", "upload"], "aggregator": ["distribute", "aggregate"]}
 DOWN = {"trainer": ["fetch", "upload"], "middle-aggregator": ["distribute", "aggregate"]}
@@ -72,8 +76,7 @@ def meeting_point(sort: str, folder: Path) -> Iterator[str]:
     if sort == "shm":
         yield "localhost"
         return
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = free_address()
     flame = str(Path(sys.executable).with_name("flame"))
     commands = {"p2p": [flame, "rendezvous", "--listen", address], "mqtt": mosquitto(address, folder)}
     process = subprocess.Popen(commands[sort], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -84,6 +87,16 @@ def meeting_point(sort: str, folder: Path) -> Iterator[str]:
     finally:
         process.kill()
         process.wait()
+
+
+def free_address() -> str:
+    """A port of this machine that nobody listens at, and that no connection is given by chance meanwhile."""
+    while True:
+        port = random.SystemRandom().randrange(*PORTS)
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(("127.0.0.1", port))
+            return f"127.0.0.1:{port}"
 
 
 def answers(address: str) -> bool:

@@ -5,14 +5,26 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from upstream import DOWN, UP, aggregator, answers, channel, config, finished, mosquitto, task_id, trainer, until
+from upstream import (
+    DOWN,
+    UP,
+    aggregator,
+    answers,
+    channel,
+    config,
+    finished,
+    free_address,
+    mosquitto,
+    task_id,
+    trainer,
+    until,
+)
 
 PROGRAMS = Path(__file__).parent / "programs"
 SILENCE_S = 1.5
@@ -94,9 +106,9 @@ class Federation:
         until(lambda: sign.exists() or process.poll() is not None, f"{name} reaches {what}")
         assert sign.exists(), process.communicate()[1]
 
-    def go(self, name: str) -> None:
-        """A program that holds may go on."""
-        (self.folder / f"{task_id(name)}.go").touch()
+    def go(self, name: str, number: int | None = None) -> None:
+        """A program that holds may go on: in one round, or in all of them."""
+        (self.folder / f"{task_id(name)}.go{'' if number is None else f'-{number}'}").touch()
 
     def close(self) -> None:
         for process in self._processes:
@@ -143,12 +155,6 @@ class Federation:
 
 def _below(region: str) -> dict[str, Any]:
     return channel("param-channel", DOWN, region)
-
-
-def free_address() -> str:
-    """A port of this machine that nobody listens at."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return f"127.0.0.1:{free.getsockname()[1]}"
 
 
 def models(process: subprocess.Popen[str], within_s: float = 35.0) -> list[float]:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from tidy import leaves_nothing
+from tidy import hold, leaves_nothing
 
 from flame.config import Config
 from flame.mode.horizontal.top_aggregator import TopAggregator
@@ -36,8 +36,7 @@ class Server(TopAggregator):
         self.diary.append(float(self.model[0][-1]))
         Path(f"{self.config.task_id}.round-{self._round}").touch()
         time.sleep(self.more.get("work", 0))
-        while self.more.get("holdIn") == self._round and not Path(f"{self.config.task_id}.go").exists():
-            time.sleep(0.005)
+        hold(self.config.task_id, self.more.get("holdIn", 0), self._round)
         if self.more.get("gatherIn") == self._round:
             late = self.cm.get_by_tag("distribute").await_join(30, self.more["gather"])
             assert not late, "those who were to come back have not"

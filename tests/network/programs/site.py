@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from tidy import leaves_nothing
+from tidy import hold, leaves_nothing
 
 from flame.config import Config
 from flame.mode.horizontal.trainer import Trainer
@@ -30,8 +30,7 @@ class Site(Trainer):
 
     def train(self) -> None:
         self.told(f"round-{self._round}")
-        if self.more.get("holdIn") == self._round:
-            self.wait_for(f"{self.config.task_id}.go")
+        hold(self.config.task_id, self.more.get("holdIn", 0), self._round)
         time.sleep(self.more.get("work", 0))
         self.diary.append([self._round, float(self.model[0][0])])
         self.model[0] += self.config.hyperparameters.learning_rate
@@ -45,10 +44,6 @@ class Site(Trainer):
 
     def told(self, what: str) -> None:
         Path(f"{self.config.task_id}.{what}").touch()
-
-    def wait_for(self, sign: str) -> None:
-        while not Path(sign).exists():
-            time.sleep(0.005)
 
 
 if __name__ == "__main__":
