@@ -24,6 +24,9 @@ from flame.tag import Channel as Spec
 
 Place = tuple[str, str, str]
 
+STILL_WRITING_S = 0.05
+"""How long a worker waits for news of several backends at once while something is still to be written."""
+
 
 class Carrier(Backend, Protocol):
     """A backend that can be waited for beside others, and whose seats are taken one by one."""
@@ -77,9 +80,12 @@ class Transports:
         if len(carriers) == 1:
             carriers[0].poll(timeout_s)
             return
-        for carrier in carriers:
-            if carrier.pending:
+        if self.pending:
+            for carrier in carriers:
                 carrier.poll(0.0)
+            # What the caller waits for may have come meanwhile; it looks, and asks again.
+            most_s = STILL_WRITING_S if self.pending else 0.0
+            timeout_s = most_s if timeout_s is None else min(most_s, timeout_s)
         poller = select.poll()
         for carrier in carriers:
             poller.register(carrier.fileno(), select.POLLIN)
