@@ -120,21 +120,25 @@ class Wants:
         want = self._open.get(request)
         return want.view if want is not None and (want.end, want.view.nbytes) == (end, nbytes) else None
 
-    def came(self, request: int, end: str, body: bytes | None) -> None:
+    def came(self, request: int, end: str, body: bytes | None) -> float | None:
         """A peer has answered; the body is None if it is in its place.
+
+        Returns:
+            How many seconds that took; None if nobody waited for it any longer.
 
         Raises:
             DecodeError: it is of another size than was asked for.
         """
         want = self._open.get(request)
         if want is None or want.end != end:
-            return  # it was asked twice, or somebody else was
+            return None  # it was asked twice, or somebody else was
         if body is not None:
             if len(body) != want.view.nbytes:
                 raise DecodeError(f"{len(body)} bytes came where {want.view.nbytes} were asked for")
             want.view[:] = body
         del self._open[request]
         want.done(None)
+        return time.monotonic() - want.asked
 
     def missing(self, request: int, end: str) -> None:
         """A peer does not have what it was asked for."""

@@ -284,15 +284,22 @@ class Node:
     # -- saying again --------------------------------------------------------------------------------
 
     def _say_late(self, peer: Peer, link: Link, now: float) -> None:
-        """Say and ask again what has had no answer since the last time that this was looked at."""
+        """Say and ask again what has had no answer since the last time that this was looked at.
+
+        On a slow way that is looked at seldom: what is asked for twice comes twice, and makes it slower still.
+        """
+        silence_s = self.me.silence_s
+        wait_s = max(silence_s / 4, min(2 * peer.took, 4 * silence_s))
+        if now - peer.again < wait_s:
+            return
+        peer.again = now
         oldest = next(peer.session.again(), None)
         if oldest is not None and oldest[0] == peer.unconfirmed:
             for number, (head, body) in peer.session.again():
                 self._send(peer, link, head, number, body)
         peer.unconfirmed = oldest[0] if oldest is not None else 0
         for request, want in self._wants.of(peer.session.end):
-            if now - want.asked > self.me.silence_s / 4:
-                want.asked = now
+            if now - want.asked > wait_s:
                 link.send(ask_for(request, want, peer.session.heard))
 
     def say_again(self, peer: Peer) -> None:
@@ -328,7 +335,7 @@ class Node:
         elif head.kind == speech.READ:
             self._lend_out(peer, link, head)
         elif head.kind == speech.DATA:
-            self._wants.came(head.request, peer.session.end, body)
+            peer.took = self._wants.came(head.request, peer.session.end, body) or peer.took
         elif head.kind == speech.MISSING:
             self._wants.missing(head.request, peer.session.end)
         elif head.kind != speech.BEAT:

@@ -86,6 +86,8 @@ class Peer:
         sure: those of the links on which it has shown who it is; newest last.
         inbox, waiting: frames that are in order and not handled yet, and how many bytes they are.
         buffers: those of the message at the head of the inbox.
+        took: how many seconds the piece that came last was on its way.
+        again: when it was last looked at what is to be said again.
         turn, heard_turn: how often this side has introduced itself, and which introduction was heard last.
         next: what this side will call the session with a process that begins anew under the same name.
         before: the number of who it was before it began anew, until the program knows.
@@ -103,6 +105,8 @@ class Peer:
     account: Account = field(default_factory=Account)
     confirmed: int = 0
     unconfirmed: int = 0
+    took: float = 0.0
+    again: float = 0.0
     leaving: bool = False
     turn: int = 0
     heard_turn: int = 0
