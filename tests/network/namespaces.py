@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 IP = shutil.which("ip", path="/usr/sbin:/usr/bin:/sbin:/bin")
+TRAFFIC = shutil.which("tc", path="/usr/sbin:/usr/bin:/sbin:/bin")
 FILTER = shutil.which("iptables", path="/usr/sbin:/usr/bin:/sbin:/bin")
 
 
@@ -63,6 +64,14 @@ class Hosts:
     def heal(self, name: str) -> None:
         """Plug a host in again."""
         self._ip("-n", self._space("switch"), "link", "set", name, "master", "bridge0", "up")
+
+    def slow(self, name: str, bytes_per_s: int) -> None:
+        """So much, and no more, goes through a host's cable, each way."""
+        assert TRAFFIC is not None  # tests that need it are skipped otherwise
+        limit = ["tbf", "rate", f"{bytes_per_s * 8}bit", "burst", "32kb", "limit", "256kb"]
+        for space, device in ((name, "eth0"), ("switch", name)):
+            where = ["-n", self._space(space), "qdisc", "replace", "dev", device, "root"]
+            subprocess.run([TRAFFIC, *where, *limit], check=True)
 
     def wall(self, name: str) -> None:
         """Nobody can call a host; it can call others."""
