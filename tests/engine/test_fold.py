@@ -267,3 +267,23 @@ def test_a_tree_is_a_star_to_the_rounding_of_the_middle(round_):
     star = folded(base, updates, samples).segments[0]
     scale = np.max(np.abs([u.segments[0] for u in (base, *updates)]), axis=0, initial=0)
     assert np.all(np.abs(tree - star) <= 1e-12 * (scale + 1e-300))
+
+
+@pytest.mark.parametrize("dropped", [[0], [2, 0], [1, 0, 2]])
+def test_what_is_dropped_has_never_been_there(dropped):
+    """Down to the last one: then nothing was folded, and the model stays what it was."""
+    rng = np.random.default_rng(5)
+    base, *updates = (Weights.pack({"w": rng.standard_normal(SMALL + 1).astype(np.float32)}) for _ in range(4))
+    fold = WeightedMean()
+    for n, update in enumerate(updates, 1):
+        fold.add(update, n)
+    for number in dropped:
+        fold.drop(updates[number])
+    left = [number for number in range(3) if number not in dropped]
+    fold.settle()
+    result = fold.finish(base, FedAvg().step)
+    if left:
+        expected = folded(base, [updates[n] for n in left], [n + 1 for n in left])
+        assert result.data.tobytes() == expected.data.tobytes()
+    else:
+        assert result is base and (fold.folded, fold.samples, fold.total) == (0, 0, 0)

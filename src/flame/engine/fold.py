@@ -115,6 +115,8 @@ class WeightedMean:
         self.folded -= 1
         self.samples -= gone.samples
         self.total -= gone.weight
+        if not self.folded:
+            self._layout = None
 
     @property
     def held(self) -> int:
