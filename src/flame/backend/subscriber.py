@@ -130,6 +130,9 @@ class Subscriber:
         if self.connected:
             self._client.disconnect()
         self._forget_socket()
+        sock: Any = self._client.socket()
+        if sock is not None:
+            sock.close()  # one that the broker has not confirmed, or that does not take any more
 
     # -- the connection ----------------------------------------------------------------------------------
 
