@@ -176,9 +176,14 @@ def ended(process: subprocess.Popen[str], within_s: float) -> Any:
 
 def lost(process: subprocess.Popen[str], within_s: float = 8.0) -> str:
     """The last line of a program that must have ended with PeerLost, within seconds."""
+    return failed(process, "PeerLost", within_s)
+
+
+def failed(process: subprocess.Popen[str], error: str, within_s: float = 8.0) -> str:
+    """The last line of a program that must have ended with an error of Flame's, within seconds."""
     status, _, err = finished(process, within_s)
     last = err.strip().splitlines()[-1]
-    assert status != 0 and last.startswith("flame.errors.PeerLost: "), err
+    assert status and last.startswith(f"flame.errors.{error}: "), err
     return last
 
 

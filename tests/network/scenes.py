@@ -105,7 +105,7 @@ class Scene(Pair):
     def stops(self) -> None:
         """Stop the one, and let the others go on, so that they need it."""
         self.one.send_signal(signal.SIGSTOP)
-        self._go_on()
+        self.goes_on()
 
     def dies(self) -> None:
         """Kill the one, and let the others go on; where its update is read, in the middle of that."""
@@ -114,9 +114,10 @@ class Scene(Pair):
             self.net.reaches("stays", "sent-2")
         self.one.kill()
         self.one.wait()
-        self._go_on()
+        self.goes_on()
 
-    def _go_on(self) -> None:
+    def goes_on(self) -> None:
+        """Let everybody go on."""
         if self._phase == "joins":
             self.others(**self._hyper)
         for name in ("goes", "stays"):

@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from federation import Federation, lost, models, rounds, steps
+from federation import Federation, failed, lost, models, rounds, steps
 from scenes import PHASES, Scene
 
 CASES = [("star", "mqtt"), ("tree", "p2p"), ("tree", "mqtt")]
@@ -60,3 +60,72 @@ def test_one_that_naps_for_longer_than_silence_rejoins(net: Federation, shape: s
     assert took_part[-1] == 5 and sorted(set(took_part)) == took_part
     assert rounds(scene.leaves["goes"])[-1] == 5
     assert rounds(scene.leaves["stays"]) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("backend", ["p2p", "mqtt"])
+def test_a_region_that_is_killed_and_started_again_with_its_trainer_takes_part_again(net: Federation) -> None:
+    scene = Scene(net, "tree", "trains", rounds=5, holdIn=3, gatherIn=3, gather=2)
+    scene.dies()
+    lost(scene.leaves["goes"])
+    net.reaches("top", "round-3")  # without it
+    again = scene.root("goes"), scene.leaf("goes")
+    net.go("top")
+    assert steps(models(scene.top)) == [2.0, 1.0, 1.0, 2.0, 2.0]
+    for program in again:
+        assert rounds(program) == [4, 5]
+    assert rounds(scene.other) == rounds(scene.leaves["stays"]) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("backend", ["p2p", "mqtt"])
+def test_a_region_goes_on_without_a_trainer_that_is_killed(net: Federation) -> None:
+    """It has nothing to say in that round, and goes on with one that has come meanwhile."""
+    scene = Scene(net, "tree", "trains", rounds=4)
+    more = net.local("more", "goes", learningRate=5.0)
+    net.reaches("more", "loading")
+    scene.leaves["goes"].kill()
+    assert steps(models(scene.top)) == [2.0, 1.0, 3.0, 3.0]
+    assert rounds(scene.one) == [1, 2, 3, 4] and rounds(more) == [3, 4]
+
+
+# -- the one at the top ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", ["star", "tree"])
+@pytest.mark.parametrize("backend", ["p2p", "mqtt"])
+def test_a_top_that_is_killed_while_it_reads_takes_everybody_with_it_and_nothing_is_left(
+    net: Federation, shape: str
+) -> None:
+    """All end with PeerLost, let go of their updates, and close what they have open (the programs see to that)."""
+    scene = Scene(net, shape, "is read", rounds=4)
+    scene.stops()
+    net.reaches("stays", "sent-2")
+    scene.one.send_signal(signal.SIGCONT)
+    scene.top.kill()
+    scene.top.wait()
+    for program in {scene.one, scene.other, *scene.leaves.values()}:
+        lost(program)
+
+
+# -- the broker --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", ["mqtt"])
+@pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("phase", ["joins", "trains", "is read"])
+def test_a_broker_that_never_comes_back_is_an_error_after_patience(
+    tmp_path: Path, backend: str, phase: str, fault: signal.Signals
+) -> None:
+    net = Federation(tmp_path, backend, patience_s=2.0)
+    try:
+        net.meet()
+        scene = Scene(net, "star", phase, rounds=4)
+        if phase == "is read":
+            scene.stops()
+            net.reaches("stays", "sent-2")
+        net.meeting.send_signal(fault)
+        scene.one.send_signal(signal.SIGCONT)
+        scene.goes_on()
+        for program in {scene.one, scene.top, *scene.leaves.values()}:
+            assert "has not answered for 2 s" in failed(program, "ChannelError")
+    finally:
+        net.close()

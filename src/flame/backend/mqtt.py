@@ -157,8 +157,10 @@ class Mqtt:
         self._node.resume()
 
     def failed(self, reason: str) -> None:
-        """The broker is no longer called."""
+        """The broker is no longer called: nobody waits for what cannot come, nor for what nobody can hear."""
         self._node.fail(reason)
+        for peer in list(self._node.peers.values()):
+            self._node.forget(peer, reason)
 
     def came(self, topic: str, payload: bytes | bytearray) -> None:
         """The broker has passed something on."""
