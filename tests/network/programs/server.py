@@ -14,7 +14,7 @@ from flame.mode.horizontal.top_aggregator import TopAggregator
 
 
 class Server(TopAggregator):
-    """Notes the first and the last weight of each round's model, which are the same if it is whole."""
+    """Notes each round's model, of which all weights are the same; may end as soon as a round adds 2 again."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -40,6 +40,8 @@ class Server(TopAggregator):
         if self.more.get("gatherIn") == self._round:
             late = self.cm.get_by_tag("distribute").await_join(30, self.more["gather"])
             assert not late, "those who were to come back have not"
+        if self._round > self.more.get("untilWholeAfter", 1000) and self.diary[-1] == self.diary[-2] + 2.0:
+            self._rounds = self._round
 
 
 if __name__ == "__main__":
