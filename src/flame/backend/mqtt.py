@@ -114,8 +114,7 @@ class Mqtt:
             return
         data = encode(head)
         parts = [PREFIX.pack(len(data), 0 if body is None else body.nbytes), data, b"" if body is None else body]
-        if self._node.me.token:
-            parts.append(self._mac(line, head.kind, parts))
+        parts.append(self._mac(line, head.kind, parts))
         self._broker.publish(f"{self._root}/to/{_word(line.end)}/{_word(self._node.me.end)}", b"".join(parts))
 
     def hang_up(self, line: Line) -> None:
@@ -248,23 +247,23 @@ class Mqtt:
             raise DecodeError("a message without a head")
         head_bytes, body_bytes = PREFIX.unpack_from(payload)
         end = PREFIX.size + head_bytes + body_bytes
-        signed = MAC_BYTES if self._node.me.token else 0
-        if head_bytes > MOST_HEAD or body_bytes > MOST_BODY or len(payload) != end + signed:
+        if head_bytes > MOST_HEAD or body_bytes > MOST_BODY or len(payload) != end + MAC_BYTES:
             raise DecodeError("a message of another length than it says")
         head = head_from(payload[PREFIX.size : PREFIX.size + head_bytes])
         if head.kind == speech.HELLO and not self._from(line.end, head):
             raise DecodeError("it introduces itself as somebody else")
-        if signed and not hmac.compare_digest(
-            bytes(payload[end:]), self._mac(line, head.kind, [payload[:end]], theirs=True)
-        ):
-            raise DecodeError("it does not know the job's token")
+        if not hmac.compare_digest(bytes(payload[end:]), self._mac(line, head.kind, [payload[:end]], theirs=True)):
+            raise DecodeError("it is of another session, or of somebody who does not know the job's token")
         return head, payload[PREFIX.size + head_bytes : end]
 
     def _from(self, end: str, head: Head) -> bool:
         return speech.hello_from(head.header).end == end
 
     def _mac(self, line: Line, kind: int, parts: Sequence[Any], *, theirs: bool = False) -> bytes:
-        """What shows that a message is from somebody who knows the token, and belongs to the present session."""
+        """What shows that a message belongs to the present session, and is from somebody who knows the token.
+
+        Sessions need it without a token as well: what is still under way when one begins anew is not of the new one.
+        """
         me, session = self._node.me, line.peer.session if isinstance(line.peer, Peer) else None
         ends = (line.end, me.end) if theirs else (me.end, line.end)
         numbers = (b"", b"")
@@ -272,7 +271,7 @@ class Mqtt:
             numbers = (session.theirs, session.number) if theirs else (session.number, session.theirs)
         words = b"".join(len(w).to_bytes(4, "big") + w for w in (*(end.encode() for end in ends), *numbers))
         mac = hashlib.blake2b(words, key=hashlib.sha256(me.token).digest(), digest_size=MAC_BYTES)
-        for part in parts:
+        for part in parts if me.token else ():
             mac.update(part)
         return mac.digest()
 
