@@ -53,6 +53,18 @@ def test_what_it_does_not_have_any_longer_ends_it_and_nobody_else(town: Town) ->
     talk(a, b)
 
 
+def test_an_answer_without_bytes_is_none(town: Town) -> None:
+    """It answers with nothing: memory that was never filled would be taken for what it has lent."""
+    a, b = town.pair()
+    c = insider(town, a)
+    c.numbered(message(header_of(np.zeros(1 << 17)), [(1, 1 << 20)]))
+    asked = c.hears(speech.READ)
+    c.say(Head(speech.DATA, request=asked.request))
+    until(lambda: "C" not in a.sees(), "C is forgotten")
+    assert not a.values()
+    talk(a, b)
+
+
 def test_a_message_that_is_half_wrong_is_not_begun(town: Town) -> None:
     a, b = town.pair()
     c = insider(town, a)

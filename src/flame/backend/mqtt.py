@@ -230,7 +230,7 @@ class Mqtt:
             place = self._node.place_for(line, head, len(body)) if len(body) else None
             if place is not None:
                 place[:] = body
-            self._node.heard(line, head, bytes(body) if len(body) and place is None else None)
+            self._node.heard(line, head, bytes(body) if place is None else None)
         except DecodeError as error:
             logger.warning("%s sends nonsense and is not heard any longer: %s", end, error)
             peer = self._node.peers.get(end)

@@ -186,7 +186,7 @@ class Node:
         self._introductions.introduce(link, peer)
 
     def heard(self, link: Link, head: Head, body: bytes | None) -> None:
-        """Something has come on a link.
+        """Something has come on a link; the body is None if it is in its place, b"" if there is none.
 
         Raises:
             DecodeError: it is nonsense.

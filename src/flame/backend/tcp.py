@@ -35,7 +35,7 @@ class Owner(Protocol):
         """Where the body of this size belongs that follows the head; None for nowhere in particular."""
 
     def heard(self, link: Connection, head: Head, body: bytes | None) -> None:
-        """A head has come; its body too, unless it is in its place already."""
+        """A head has come; its body too, None if it is in its place already and b"" if it has none."""
 
     def progress(self, link: Connection) -> None:
         """Bytes have come."""
@@ -243,7 +243,7 @@ class Connection:
         self._start = at + head_bytes
         head = head_from(self._buffer[at : self._start])
         if not body_bytes:
-            self._owner.heard(self, head, None)
+            self._owner.heard(self, head, b"")
             return True
         self._head, self._got, self._due = head, 0, body_bytes
         self._place = self._owner.place_for(self, head, body_bytes)
