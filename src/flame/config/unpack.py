@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import stat
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from flame.errors import ConfigError
@@ -11,6 +13,15 @@ from flame.errors import ConfigError
 MAX_FILES = 10_000
 MAX_BYTES = 256 << 20
 _BLOCK = 1 << 20
+_BROKEN: tuple[type[Exception], ...] = (
+    *(zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error),
+    *(NotImplementedError, RuntimeError, EOFError, OSError, ValueError),
+)
+"""What `zipfile` raises of archives that are none; the last two for offsets and names that no file has."""
+with contextlib.suppress(ImportError):  # not every Python has it
+    from lzma import LZMAError
+
+    _BROKEN += (LZMAError,)
 
 
 def unpack(archive: Path, into: Path, *, max_bytes: int = MAX_BYTES) -> None:
@@ -34,9 +45,9 @@ def unpack(archive: Path, into: Path, *, max_bytes: int = MAX_BYTES) -> None:
                 left -= _extract(content, member, into / path, left)
                 if left < 0:
                     raise ConfigError(str(archive), f"unpacks to more than {max_bytes} bytes", "remove data from it")
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-        if isinstance(error, ConfigError):
-            raise
+    except ConfigError:
+        raise
+    except _BROKEN as error:
         raise ConfigError(str(archive), f"cannot be unpacked: {error}") from error
 
 
