@@ -214,10 +214,19 @@ def _id_of(name: str) -> str:
     return hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()[:24]
 
 
+def _check_text(text: str, where: str) -> None:
+    """Raise ConfigError for half a character, which JSON and the names of folders may have: nobody could print it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(where, f"cannot be written as text: {error.reason}", "give another name") from None
+
+
 def _job(top: Path, job_rows: dict[str, Any], model_rows: dict[str, Any]) -> JobSpec:
     source = str(top / "job.json")
     row = convert(job_rows, _Job, source)
     name = row.name or row.design_id or top.resolve().name
+    _check_text(name, located(source, "name"))
     return JobSpec(
         id=row.id or _id_of(name),
         name=name,

@@ -36,7 +36,7 @@ def unpack(archive: Path, into: Path, *, max_bytes: int = MAX_BYTES) -> None:
     """
     try:
         with zipfile.ZipFile(archive) as content:
-            members = [member for member in content.infolist() if not member.is_dir()]
+            members = [member for member in content.infolist() if not member.filename.endswith("/")]
             if len(members) > MAX_FILES:
                 raise ConfigError(str(archive), f"has {len(members)} files", f"at most {MAX_FILES} are unpacked")
             paths = [_checked(archive, member) for member in members]
