@@ -82,7 +82,7 @@ class Loans:
 
 @dataclass(slots=True)
 class Want:
-    """A piece that was asked for and has not come."""
+    """A piece that was asked for and has not come; `on` is the link on which it is coming in."""
 
     end: str
     lease: int
@@ -90,6 +90,7 @@ class Want:
     view: memoryview
     done: Callable[[Exception | None], None]
     asked: float = 0.0
+    on: object | None = None
 
 
 Ask = Callable[[str, int, int, memoryview, Callable[[Exception | None], None]], None]
@@ -115,10 +116,10 @@ class Wants:
         """What a peer was asked for, with the requests' numbers."""
         return [(request, want) for request, want in self._open.items() if want.end == end]
 
-    def place(self, request: int, end: str, nbytes: int) -> memoryview | None:
-        """Where the bytes of a peer's answer belong; None if nothing of that size was asked of it."""
+    def wanted(self, request: int, end: str, nbytes: int) -> Want | None:
+        """What a peer answers with so many bytes; None if nothing of that size was asked of it."""
         want = self._open.get(request)
-        return want.view if want is not None and (want.end, want.view.nbytes) == (end, nbytes) else None
+        return want if want is not None and (want.end, want.view.nbytes) == (end, nbytes) else None
 
     def came(self, request: int, end: str, body: bytes | None) -> float | None:
         """A peer has answered; the body is None if it is in its place.

@@ -215,7 +215,15 @@ class Node:
             raise DecodeError("a body before an introduction")
         if head.kind != speech.DATA or not isinstance(link.peer, Peer):
             return None
-        return self._wants.place(head.request, link.peer.session.end, nbytes)
+        want = self._wants.wanted(head.request, link.peer.session.end, nbytes)
+        if want is None:
+            return None
+        for other in [other for other in link.peer.sure if other is want.on and other is not link]:
+            # It would still write there when this answer has come, and the program has it.
+            other.close()
+            self.dropped(other, certain=False)
+        want.on = link
+        return want.view
 
     def progress(self, link: Link) -> None:
         """Bytes have come: whoever sends them is alive."""
