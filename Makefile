@@ -6,6 +6,10 @@ bin := .venv/bin
 python := $(bin)/python
 sources := src tests examples bench
 
+# Of `make fuzz`: how long for each target, and which of them; all by default.
+seconds := 60
+targets :=
+
 # Stamps: a second call installs nothing until pyproject.toml changes. The test set holds the run set.
 for-run := .venv/installed-for-run
 for-test := .venv/installed-for-test
@@ -26,6 +30,9 @@ check: format lint types layers dependencies docs  ## format, lint, types, layer
 
 bench: $(for-run)  ## measure speed and memory beside plain PyTorch: a table, and bench/results.json
 	@$(python) -m bench
+
+fuzz: $(for-test)  ## fuzz every reader of foreign bytes, a minute each; longer: make fuzz seconds=600
+	$(python) tests/fuzz/fuzz.py --seconds $(seconds) $(targets)
 
 fix: $(for-test)  ## mend what format and lint can mend
 	$(bin)/ruff check --fix $(sources)
@@ -61,4 +68,4 @@ $(for-test): pyproject.toml .ci/install
 	@sh .ci/install torch,examples,dev
 	@touch $(for-run) $@
 
-.PHONY: help run test check bench fix docs clean format lint types layers dependencies
+.PHONY: help run test check bench fuzz fix docs clean format lint types layers dependencies

@@ -7,6 +7,7 @@ name that begins with `crash-`, `timeout-` or `oom-`, until somebody removes it.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import re
 import subprocess
 import sys
@@ -31,6 +32,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the fuzzer's random numbers (0: another each time)")
     parser.add_argument("--discard", action="store_true", help="leave the corpus as it is")
     wanted = parser.parse_args()
+    if importlib.util.find_spec("atheris") is None:
+        parser.error("atheris is not installed; there is one for Linux on x86-64")
     unknown = set(wanted.targets) - set(TARGETS)
     if unknown:
         parser.error(f"no target {', '.join(sorted(unknown))}; there are: {', '.join(TARGETS)}")
@@ -63,7 +66,8 @@ def fuzz(target: str, seconds: int, *, seed: int = 0, keep: bool = True) -> int:
         )
         if status == 0 and keep:
             status = _fuzzer(target, *map(str, (kept, seeds, corpus, new)), "-merge=1", "-use_counters=0")
-            _keep(corpus, kept, {one.read_bytes() for one in seeds.iterdir()})
+            if status == 0:
+                _keep(corpus, kept, {one.read_bytes() for one in seeds.iterdir()})
     return status
 
 
