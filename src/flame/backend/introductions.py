@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -58,6 +59,7 @@ class Introductions:
     def __init__(self, company: Company, courier: Courier) -> None:
         self._company, self._courier = company, courier
         self._me = company.me
+        self._names: weakref.WeakKeyDictionary[Link, str] = weakref.WeakKeyDictionary()
 
     def introduce(self, link: Link, peer: Peer, number: bytes = b"", theirs: bytes = b"") -> None:
         """Say who this is; `number` and `theirs` are what both sides call the session, if not what they did so far."""
@@ -84,8 +86,11 @@ class Introductions:
         """Somebody says who it is.
 
         Raises:
-            DecodeError: it has heard what was never said.
+            DecodeError: it has heard what was never said, or has said another name before: something is kept of each
+                name for a while, and there is no end of names.
         """
+        if self._names.setdefault(link, hello.end) != hello.end:
+            raise DecodeError("it introduces itself under another name than before")
         seats = [Seat(*row) for row in hello.seats]
         reason = self._unwelcome(hello) or self.claim(link, hello.end, seats)
         if reason:

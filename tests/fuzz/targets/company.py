@@ -104,7 +104,7 @@ class Company:
 
     def __init__(self, *, lossy: bool) -> None:
         self.hands, self.heap = Hands(), Heap()
-        self._lossy, self._turn, self._bytes = lossy, 0, 0
+        self._lossy, self._turn, self._bytes, self._lines = lossy, 0, 0, 0
         self.node = Node(Me("job", "here", TOKEN), self.hands, self.heap, allocate, [])  # type: ignore[arg-type]
         self.node.reading.changed = Impatient()
         self._last = Head(speech.BEAT)
@@ -157,6 +157,8 @@ class Company:
         assert len(honest.seats) == 1 and not node.knows(self.lines["stranger"])
         self._had += [contents(item) for item in self.heap[len(self._had) :]]
         assert self._had == [contents(item) for item in self.heap], "what the program has, changes"
+        # Something may be kept of each name, but there is one on a line; and of `x`, who was called.
+        assert len(node.peers) <= self._lines + 1
         for item in self.heap:
             assert not isinstance(item, Exception), f"one peer has ended the program: {item}"
             assert not (isinstance(item, Left) and item.number == honest.number)
@@ -181,6 +183,7 @@ class Company:
     # -- who is there --------------------------------------------------------------------------------
 
     def _line(self) -> Line:
+        self._lines += 1
         return Line(lossy=self._lossy, closed=lambda line: self.node.dropped(line, certain=False))
 
     def _called(self) -> Line:
