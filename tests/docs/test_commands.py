@@ -15,7 +15,7 @@ from flame.config.job import read_job
 from flame.tag import check, expand
 
 ROOT = Path(__file__).resolve().parents[2]
-PROMISED = {"help", "run", "test", "check", "bench", "fix", "docs", "clean"}
+PROMISED = {"help", "run", "test", "check", "bench", "fix", "docs", "fuzz", "clean"}
 
 
 def test_make_help_lists_every_promised_target() -> None:
