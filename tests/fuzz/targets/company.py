@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -137,7 +137,8 @@ class Company:
         if self._half is not None and (self._waited or self._half[0] is line):
             self.rest()
         self._waited = True
-        self._hear(line, head, body, half=bool(how & HALF) and not self._lossy)
+        if line.alive:
+            self._hear(line, head, body, half=bool(how & HALF) and not self._lossy)
         self.hands.work()
         if not self.lines[who].alive:
             self.lines[who] = self._called() if who == "stranger" else self._back()
@@ -148,7 +149,8 @@ class Company:
         if half is not None and half[0].alive:
             line, head, place = half
             place[:] = b"r" * len(place)
-            self.node.heard(line, head, None)
+            with self._read(line):
+                self.node.heard(line, head, None)
 
     def check(self) -> None:
         """What one peer did the others do not notice, and what it takes is bounded by what it said."""
@@ -234,7 +236,7 @@ class Company:
 
     def _hear(self, line: Line, head: Head, body: bytes = b"", *, half: bool = False) -> None:
         """What whoever owns the connections does with what comes."""
-        try:
+        with self._read(line):
             place = self.node.place_for(line, head, len(body)) if body else None
             if place is not None and half:
                 self._half, self._waited = (line, head, place), False
@@ -242,6 +244,12 @@ class Company:
             if place is not None:
                 place[:] = body
             self.node.heard(line, head, None if place is not None else body)
+
+    @contextlib.contextmanager
+    def _read(self, line: Line) -> Iterator[None]:
+        """What is nonsense ends the line, and who is known to speak on it."""
+        try:
+            yield
         except DecodeError:
             line.alive = False
             if self.node.knows(line):
