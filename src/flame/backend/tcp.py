@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import selectors
 import socket
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,8 +17,8 @@ from flame.errors import ChannelError, DecodeError
 from flame.wire.speech import MOST_BODY, MOST_HEAD, PREFIX, Head, encode, head_from
 
 _ROOM = 16 << 10
-_A_TURN = 4 << 20
-"""Bytes read from one connection before the others get their turn."""
+_A_TURN, _A_TURN_S = 4 << 20, 0.02
+"""Bytes read from one connection, or seconds spent on them, before the others get their turn."""
 
 MOST_WAITING = 1 << 16
 """How many heads and bodies may wait for a peer to take them: far more than one that reads leaves waiting."""
@@ -180,16 +181,18 @@ class Connection:
 
     def _read(self) -> bool:
         """Take in what has come; whether there may be more that makes no socket readable."""
-        taken = 0
+        taken, ends = 0, time.monotonic() + _A_TURN_S
+        more = True
         with contextlib.suppress(*self._busy):
-            while taken < _A_TURN and self.alive:
+            while more and self.alive:
                 got = self._take()
                 if not got:
                     raise ConnectionResetError("the peer closed the connection")
                 taken += got
+                more = taken < _A_TURN and time.monotonic() < ends
         if taken:
             self._owner.progress(self)
-        return taken >= _A_TURN and self.alive
+        return not more and self.alive
 
     def _take(self) -> int:
         """Read once, and handle whatever is complete; returns how many bytes came."""
