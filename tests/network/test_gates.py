@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from federation import Federation, lost, models, rounds, steps
-from upstream import finished
+from federation import Federation, failed, lost, models, rounds, steps
 
 LARGE = 20_000_000
 """Elements of a model whose updates lie with their trainers."""
 
 
-@pytest.fixture
-def net(tmp_path: Path) -> Iterator[Federation]:
-    net = Federation(tmp_path)
+@pytest.fixture(params=["p2p", "mqtt"])
+def net(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Federation]:
+    net = Federation(tmp_path, request.param)
     net.meet()
     yield net
     net.close()
@@ -25,14 +24,6 @@ def net(tmp_path: Path) -> Iterator[Federation]:
 
 def gate(**kwargs: Any) -> dict[str, Any]:
     return {"gate": {"sort": "everyone", "kwargs": kwargs}}
-
-
-def failed(process: Any, error: str) -> str:
-    """The last line of a program that must have ended with this error, within seconds."""
-    status, _, err = finished(process, 15)
-    last = err.strip().splitlines()[-1]
-    assert status != 0 and last.startswith(f"flame.errors.{error}: "), err
-    return last
 
 
 def test_stop_ends_the_run_with_the_name_of_who_has_gone(net: Federation) -> None:
