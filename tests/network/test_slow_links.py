@@ -29,7 +29,7 @@ def test_slow_is_not_dead(tmp_path: Path, backend: str, megabytes: int, megabyte
             top = net.top(within=lan.within("top"), rounds=1, minPeers=2, size=size)
             one = net.site("one", within=lan.within("one"), learningRate=1.0, size=size)
             two = net.site("two", within=lan.within("two"), learningRate=3.0, size=size)
-            assert steps(models(top)) == [2.0]
+            assert steps(models(top, within_s=70.0)) == [2.0]
             assert rounds(one) == rounds(two) == [1]
         finally:
             net.close()

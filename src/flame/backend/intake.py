@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import weakref
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,8 +21,12 @@ EAGER = 64 << 20
 MOST_LENT = 1 << 40
 """Bytes of the largest buffer that is taken. Memory is filled as bytes come, not because they were promised."""
 
-AT_ONCE = 8
-"""How many pieces of one buffer are on their way when it is read whole."""
+AT_FIRST, AT_ONCE = 2, 8
+"""How many pieces of one buffer are on their way when it is read whole: at first, and as long as they come quickly."""
+
+QUICK_S, SLOW_S = 0.1, 0.5
+"""A piece that comes within so many seconds lets one more be on its way, one that takes so long one less: what else is
+said on a slow way waits behind them."""
 
 
 @dataclass(slots=True)
@@ -143,17 +149,19 @@ class Whole:
         self._size = size
         self._starts = iter(range(0, remote.nbytes, size))
         self._left = -(-remote.nbytes // size)
+        self._asked: deque[float] = deque()
         self._failed = False
 
     def begin(self) -> None:
         """Ask for the first pieces."""
-        for _ in range(AT_ONCE):
+        for _ in range(AT_FIRST):
             self._more()
 
     def _more(self) -> None:
         start = next(self._starts, None)
         if start is not None:
             view = self._memory.data[start : start + self._size]
+            self._asked.append(time.monotonic())
             self._ask(self._remote.end, self._remote.lease, start, view, self._came)
 
     def _came(self, error: Exception | None) -> None:
@@ -164,8 +172,12 @@ class Whole:
             self._broken(str(error))
             return
         self._left -= 1
+        took_s = time.monotonic() - self._asked.popleft()  # pieces come in the order in which they were asked for
         if self._left:
-            self._more()
+            if took_s < SLOW_S or not self._asked:
+                self._more()
+            if took_s < QUICK_S and len(self._asked) < AT_ONCE:
+                self._more()
         else:
             self._buffers.left -= 1
             self._there(self._remote.lease)
