@@ -134,7 +134,8 @@ def round_of(place: Place, updates: dict[str, Update], step: Any = None, size: i
     """One round at the server, with these answers; the model and the round."""
     holder = {"w": np.zeros((size, size), np.float32)}
     adapter, leading = adapters.of(holder), Leading(step or FedAvg(), Pool(), Everyone(), 1.0)
-    leading.ask(place.server, Order(1, adapter.snapshot()))
+    order = Order(1, adapter.snapshot())
+    leading.ask(place.server, lambda: order)
     for end, update in updates.items():
         place.server.put(end, update)
     leading.gather(place.server)

@@ -137,11 +137,11 @@ def test_updates_that_are_empty_are_counted_and_change_nothing(round_):
 
 @settings(deadline=None)
 @given(rounds())
-def test_folding_evenly_is_folding_with_the_same_samples(round_):
+def test_equal_shares_are_equal_samples(round_):
     base, updates, samples = round_
-    fold = WeightedMean(evenly=True)
+    fold = WeightedMean()
     for update, n in zip(updates, samples, strict=True):
-        fold.add(update, n)
+        fold.add(update, n, weighs=(1.0, 1.0))
     assert fold.total == fold.folded == len(updates)
     assert fold.samples == sum(samples)
     expected = folded(base, updates, [1] * len(updates))

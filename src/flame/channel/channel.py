@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -227,7 +227,7 @@ class Channel:
         open_ends = dict.fromkeys(ends)
         left = min(first_k, len(open_ends)) if first_k > 0 else len(open_ends)
         while left and open_ends:
-            end = self._first_of(open_ends)
+            end = self.first_of(open_ends)
             del open_ends[end]
             taken = self._take(end)
             value, arrived = (None, None) if taken is None else _opened(taken)
@@ -335,7 +335,7 @@ class Channel:
         box = self._inbox.get(end)
         return box.popleft() if box else None
 
-    def _first_of(self, ends: dict[str, None]) -> str:
+    def first_of(self, ends: Collection[str]) -> str:
         """The peer whose message came first, or one that has gone; waits for one."""
 
         def ready() -> list[str]:

@@ -78,20 +78,18 @@ class WeightedMean:
         folded: how many updates went in.
         empty: how many came without weights or without samples; they are counted and add nothing.
         samples: the samples behind the updates folded.
-        total: the sum of the weights; the same as `samples`, or as `folded` where every update weighs the
-        same.
+        total: what the sum is divided by; the same as `samples`, unless updates were given shares of their own.
     """
 
-    def __init__(self, *, evenly: bool = False, window: int = 8, threads: int = 2) -> None:
+    def __init__(self, *, window: int = 8, threads: int = 2) -> None:
         """Make an empty fold.
 
         Args:
-            evenly: every update that has samples weighs the same.
             window: how many updates of a large model are summed at a time.
             threads: how many threads may share a model of more than 2,000,000 elements for each.
         """
         self.folded, self.empty, self.samples, self.total = 0, 0, 0.0, 0.0
-        self._evenly, self._window, self._threads = evenly, window, threads
+        self._window, self._threads = window, threads
         self._layout: Layout | None = None
         self._rows: _Rows | None = None
         self._held: list[_Held] = []
@@ -114,7 +112,7 @@ class WeightedMean:
         self._here -= gone.here
         self.folded -= 1
         self.samples -= gone.samples
-        self.total -= gone.weight
+        self.total -= gone.share
         if not self.folded:
             self._layout = None
 
@@ -123,7 +121,13 @@ class WeightedMean:
         """How many updates are kept by reference at this moment."""
         return len(self._held)
 
-    def add(self, update: Weights | None, samples: float, reader: Reader | None = None) -> None:
+    def add(
+        self,
+        update: Weights | None,
+        samples: float,
+        reader: Reader | None = None,
+        weighs: tuple[float, float] | None = None,
+    ) -> None:
         """Fold one update.
 
         One that lies elsewhere, or that has a reader, takes no memory here: it is kept until the end, however many
@@ -131,8 +135,10 @@ class WeightedMean:
 
         Args:
             update: the weights, or None for an update that carries none.
-            samples: how much it weighs; 0 for nothing.
+            samples: how many are behind it; 0 for nothing.
             reader: reads the update's bytes; without one they are looked at where they are.
+            weighs: by what it is multiplied, and how much that adds to what the sum is divided by; its samples in
+                both cases if that is not given.
 
         Raises:
             WeightsError: another layout than the updates before it, or samples that are negative or not
@@ -145,17 +151,17 @@ class WeightedMean:
             return
         if update.layout is not self._layout:
             self._meet(update.layout)
-        weight = 1.0 if self._evenly else float(samples)
+        weight, share = weighs or (float(samples), float(samples))
         if self._rows is not None:
             self._rows.put(update.segments, weight)
         else:
-            self._held.append(_Held(update, weight, samples, reader))
+            self._held.append(_Held(update, weight, share, samples, reader))
             self._here += self._held[-1].here
             if self._here == self._window:
                 self._sum_window(update.layout)
         self.folded += 1
         self.samples += samples
-        self.total += weight
+        self.total += share
 
     def mean(self, allocate: Allocate = plain_memory) -> Weights:
         """The mean of the updates, rounded once to their dtypes; integers to the nearest, halves to even.
@@ -302,10 +308,10 @@ class WeightedMean:
 class _Held:
     """An update of a large model that is yet to be summed."""
 
-    __slots__ = ("_reader", "here", "samples", "update", "weight")
+    __slots__ = ("_reader", "here", "samples", "share", "update", "weight")
 
-    def __init__(self, update: Weights, weight: float, samples: float, reader: Reader | None) -> None:
-        self.update, self.weight, self.samples = update, weight, samples
+    def __init__(self, update: Weights, weight: float, share: float, samples: float, reader: Reader | None) -> None:
+        self.update, self.weight, self.share, self.samples = update, weight, share, samples
         self._reader = reader or (update.source.read if update.source is not None else None)
         self.here = self._reader is None
 

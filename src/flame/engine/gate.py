@@ -29,8 +29,14 @@ class Gate(Protocol):
     at_least: int
     when_lost: WhenLost
 
-    def met(self, settled: int, asked: int) -> bool:
-        """Whether it is enough, of `asked` peers, when `settled` have answered or are not waited for."""
+    def met(self, folded: int, settled: int, asked: int) -> bool:
+        """Whether it is enough, of `asked` peers, when `settled` have answered or are not waited for.
+
+        Args:
+            folded: how many answers count.
+            settled: how many peers have answered or are not waited for.
+            asked: how many were asked.
+        """
 
 
 class Everyone:
@@ -54,6 +60,32 @@ class Everyone:
             raise ConfigError("gate.kwargs.whenLost", f"is {whenLost!r}", f"choose one of {', '.join(WhenLost)}")
         self.at_least, self.when_lost = atLeast, WhenLost(whenLost)
 
-    def met(self, settled: int, asked: int) -> bool:
+    def met(self, folded: int, settled: int, asked: int) -> bool:
         """Whether everybody is settled."""
         return settled >= asked
+
+
+class Goal:
+    """Enough with so many answers that count, whoever they are of; whoever has not answered yet counts later.
+
+    For asynchronous aggregators. A peer that goes is passed over.
+
+    Args:
+        k: how many answers; `hyperparameters.aggGoal` if it is not given.
+
+    Raises:
+        ConfigError: a setting that there is not, or a value that it cannot have.
+    """
+
+    at_least = 0
+    when_lost = WhenLost.CONTINUE
+
+    def __init__(self, *, k: Any = 1, **others: Any) -> None:
+        refuse_others("gate", "goal", others, ("k",))
+        if type(k) is not int or k < 1:
+            raise ConfigError("gate.kwargs.k", f"is {k!r}", "give a whole number of answers, 1 or more")
+        self.k = k
+
+    def met(self, folded: int, settled: int, asked: int) -> bool:
+        """Whether so many answers count."""
+        return folded >= self.k

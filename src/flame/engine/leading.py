@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from flame.backend.pool import Pool
 from flame.channel.channel import Channel
+from flame.channel.coding import Message
 from flame.compression.packed import packed
 from flame.engine.fold import SMALL, WeightedMean
 from flame.engine.gate import Gate, WhenLost
@@ -44,19 +45,26 @@ class Leading:
         self._asked: tuple[Channel, Order] | None = None
         self._fold = WeightedMean()
         self._base: Weights | None = None
-        self._away: dict[str, tuple[Weights, int]] = {}
+        self._away: list[tuple[str, Weights, int]] = []
         self._packed_bytes = 0
+
+    @property
+    def met(self) -> bool:
+        """Whether the round that is open has enough."""
+        return self._round.met
 
     @property
     def round(self) -> Round:
         """The round that is open, or was closed last."""
         return self._round
 
-    def ask(self, channel: Channel, order: Order) -> int:
-        """Open a round: send the order to the peers that the channel's selector chooses; returns how many."""
-        self._round = Round(order.round, self._gate)
-        self._asked = channel, order
-        self._base = order.weights
+    def begin(self) -> None:
+        """The round is over: the next time that anybody is asked, it is in a new one."""
+        self._round = Round(0, self._gate)
+
+    def ask(self, channel: Channel, make: Callable[[], Order]) -> int:
+        """Open a round: send an order to the peers that the channel's selector chooses; returns how many."""
+        order = self._open(channel, make(), Round(0, self._gate))
         ends = channel.ends("send")
         self._round.ask(ends)
         channel.post(ends, order)
@@ -74,15 +82,7 @@ class Leading:
         while not round_.met:
             end = round_.next
             assert end is not None  # a gate that is not met has somebody to wait for
-            message = channel.take(end)
-            if message is None:
-                self._gone(channel, end)
-            elif isinstance(message, Update):
-                self._offer(end, message)
-            else:
-                raise RunError(
-                    f"an update was due from {end} in round {round_.number}; it sent a {type(message).__name__}"
-                )
+            self._answered(channel, end, channel.take(end))
         self._enough()
 
     def close(self, adapter: Adapter) -> None:
@@ -121,15 +121,27 @@ class Leading:
             try:
                 return work(self._fold)
             except PeerLost as lost:
-                update = self._away.pop(lost.end)
                 logger.warning("an update of %s is lost in round %s: %s", lost.end, self._round.number, lost)
-                self._fold.drop(update[0])
-                self._round.retract(update[1])
+                for _, weights, samples in [item for item in self._away if item[0] == lost.end]:
+                    self._fold.drop(weights)
+                    self._round.retract(samples)
+                self._away = [item for item in self._away if item[0] != lost.end]
                 self._without(lost)
             finally:
-                for weights, _ in self._away.values():
+                for _, weights, _ in self._away:
                     if weights.source is not None:
                         weights.source.rewind()
+
+    def _answered(self, channel: Channel, end: str, message: Message | None) -> None:
+        """A peer has answered, or gone."""
+        if message is None:
+            self._gone(channel, end)
+        elif isinstance(message, Update):
+            self._offer(end, message)
+        else:
+            raise RunError(
+                f"an update was due from {end} in round {self._round.number}; it sent a {type(message).__name__}"
+            )
 
     def _without(self, lost: PeerLost) -> None:
         """An update that was gathered has gone with its peer: see what the gate says, and gather again."""
@@ -172,6 +184,11 @@ class Leading:
             self._packed_bytes = 0
             self._read(lambda fold: fold.settle())
 
+    def _open(self, channel: Channel, order: Order, round_: Round) -> Order:
+        self._round, self._asked, self._base = round_, (channel, order), order.weights
+        round_.number = order.round
+        return order
+
     def _let_go(self) -> None:
         """The memory of what was gathered is free for others."""
         self._fold, self._base, self._asked = WeightedMean(), None, None
@@ -190,8 +207,10 @@ class Leading:
             assert update.weights is not None  # FOLDED says so
             here = update.weights.source is None
             if not here:
-                self._away[end] = update.weights, update.samples
-            self._fold.add(update.weights, update.samples, self._memory.reader(update.weights.data) if here else None)
+                self._away.append((end, update.weights, update.samples))
+            reader = self._memory.reader(update.weights.data) if here else None
+            weighs = self._optimizer.weigh(update.samples, self._round.number - update.round)
+            self._fold.add(update.weights, update.samples, reader, weighs)
             self._make_room(update.weights)
         elif verdict in (Verdict.STALE, Verdict.UNASKED):
             logger.info("an update of %s for round %s is passed over: %s", end, update.round, verdict.value)

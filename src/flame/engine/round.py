@@ -26,6 +26,7 @@ class Round:
     Args:
         number: the round's number, from 1.
         gate: when it is enough; when everyone has answered if there is none.
+        late: whether answers to earlier rounds count, and a peer may be asked again once it has answered.
 
     Attributes:
         heard: how many peers have answered.
@@ -33,9 +34,9 @@ class Round:
         samples: how many samples are behind them.
     """
 
-    def __init__(self, number: int, gate: Gate | None = None) -> None:
+    def __init__(self, number: int, gate: Gate | None = None, *, late: bool = False) -> None:
         self.number = number
-        self._gate = gate or Everyone()
+        self._gate, self._late = gate or Everyone(), late
         self._asked: dict[str, bool] = {}
         self._order: list[str] = []
         self._at = 0
@@ -47,7 +48,9 @@ class Round:
     def ask(self, ends: Sequence[str]) -> None:
         """These peers have been asked; who had been already stays asked once."""
         for end in ends:
-            if end not in self._asked:
+            if self._late and self._asked.get(end):
+                self.reopen(end)
+            elif end not in self._asked:
                 self._asked[end] = False
                 self._order.append(end)
 
@@ -71,7 +74,7 @@ class Round:
             FOLDED: it counts. EMPTY: it settles the peer and adds nothing. STALE: it is for another round and
             settles nothing. UNASKED: nobody asked, or it has answered before.
         """
-        if number != self.number:
+        if number != self.number and not (self._late and number < self.number):
             return Verdict.STALE
         if self._asked.get(end, True):
             return Verdict.UNASKED
@@ -109,7 +112,7 @@ class Round:
     @property
     def met(self) -> bool:
         """Whether what has been answered is enough."""
-        return self._gate.met(self._settled, len(self._asked))
+        return self._gate.met(self.folded, self._settled, len(self._asked))
 
     def _settle(self, end: str) -> None:
         self._asked[end] = True

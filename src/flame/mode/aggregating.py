@@ -49,8 +49,8 @@ class TopAggregator(Role):
         super().internal_init()
         self.optimizer = optimizer_of(self.config)
         self.registry_client = registry_of(self.config)
-        self._gate = gate_of(self.config)
-        self._leading = Leading(self.optimizer, self._surroundings.memory, self._gate, self.config.network.patience)
+        self._gate = self._closes()
+        self._leading = self._leads()
         self._held = Held()
         self._rounds = self.config.hyperparameters.rounds
         self._begun = False
@@ -122,8 +122,7 @@ class TopAggregator(Role):
                 >> Tasklet("load_data", self.load_data)
                 >> Tasklet("initialize", self.initialize)
                 >> loop(
-                    quiet("distribute", self.put, TAG_DISTRIBUTE)
-                    >> quiet("aggregate", self.get, TAG_AGGREGATE)
+                    self._answers()
                     >> Tasklet("train", self.train)
                     >> Tasklet("evaluate", self.evaluate)
                     >> Tasklet("analysis", self.run_analysis)
@@ -141,16 +140,33 @@ class TopAggregator(Role):
         if not self._begun:
             self._begin_with_base_model()
             self._begun = True
-        weights = self._held.adapter(self.model).snapshot(self._surroundings.memory.allocate)
-        self._leading.ask(channel, Order(self._round, weights))
+        self._leading.ask(channel, self._order)
+
+    def _order(self) -> Order:
+        """What is sent out in this round."""
+        return Order(self._round, self._held.adapter(self.model).snapshot(self._surroundings.memory.allocate))
 
     def _aggregate_weights(self, tag: str) -> None:
         channel = self._channel(tag)
         self._leading.gather(channel)
+        if not self._leading.met:
+            return
         self._leading.close(self._held.adapter(self.model))
         events, round_ = self._surroundings.events, self._leading.round
         if events is not None:
             events.round_closed(self._round, round_.asked, round_.folded, channel.sent_bytes)
+
+    def _closes(self) -> Gate:
+        """What says when a round has enough."""
+        return gate_of(self.config)
+
+    def _leads(self) -> Leading:
+        """What carries the rounds out."""
+        return Leading(self.optimizer, self._surroundings.memory, self._gate, self.config.network.patience)
+
+    def _answers(self) -> Tasklet:
+        """The tasklets of a round up to its last answer."""
+        return quiet("distribute", self.put, TAG_DISTRIBUTE) >> quiet("aggregate", self.get, TAG_AGGREGATE)
 
     def _await_peers(self, channel: Channel) -> None:
         """Wait until there are enough to ask; for as long as the job may run at first, and for `patience` afterwards.
@@ -184,8 +200,8 @@ class MiddleAggregator(Role):
         """Join the channels and make what the config asks for."""
         super().internal_init()
         self.optimizer = optimizer_of(self.config)
-        self._gate = gate_of(self.config)
-        self._leading = Leading(self.optimizer, self._surroundings.memory, self._gate, self.config.network.patience)
+        self._gate = self._closes()
+        self._leading = self._leads()
         self._following = Following(patience_of(self.config))
         self.dataset_size = 0
         self.fetch_success = False
@@ -231,8 +247,6 @@ class MiddleAggregator(Role):
             self.composer = composer
             fetch = quiet("fetch", self.get, TAG_FETCH)
             fetch.set_continue_fn(cont_fn=lambda: not self.fetch_success)
-            distribute = quiet("distribute", self.put, TAG_DISTRIBUTE)
-            distribute.set_continue_fn(cont_fn=lambda: self.trainer_no_show)
             loop = Loop(loop_check_fn=lambda: self._work_done)
             (
                 quiet("internal_init", self.internal_init)
@@ -240,8 +254,7 @@ class MiddleAggregator(Role):
                 >> Tasklet("init", self.initialize)
                 >> loop(
                     fetch
-                    >> distribute
-                    >> quiet("aggregate", self.get, TAG_AGGREGATE)
+                    >> self._answers()
                     >> quiet("upload", self.put, TAG_UPLOAD)
                     >> Tasklet("evaluate", self.evaluate)
                     >> quiet("update_round", self.update_round)
@@ -249,6 +262,20 @@ class MiddleAggregator(Role):
                 )
                 >> quiet("inform_eot", self.inform_end_of_training)
             )
+
+    def _closes(self) -> Gate:
+        """What says when a round has enough."""
+        return gate_of(self.config)
+
+    def _leads(self) -> Leading:
+        """What carries the rounds below out."""
+        return Leading(self.optimizer, self._surroundings.memory, self._gate, self.config.network.patience)
+
+    def _answers(self) -> Tasklet:
+        """The tasklets of a round up to its last answer."""
+        distribute = quiet("distribute", self.put, TAG_DISTRIBUTE)
+        distribute.set_continue_fn(cont_fn=lambda: self.trainer_no_show)
+        return distribute >> quiet("aggregate", self.get, TAG_AGGREGATE)
 
     def _fetch_weights(self, tag: str) -> None:
         order = self._following.fetch(self._channel(tag))
@@ -265,9 +292,13 @@ class MiddleAggregator(Role):
         self.trainer_no_show = channel.await_join(WAIT_TIME_FOR_TRAINER, at_least)
         self._begun = True
         if self.trainer_no_show:
-            self._following.answer(self._channel(TAG_UPLOAD), None, 0, {})
+            self._nobody_came()
             return
-        self._leading.ask(channel, Order(order.round, order.weights, extras=order.extras))
+        self._leading.ask(channel, lambda: Order(order.round, order.weights, extras=order.extras))
+
+    def _nobody_came(self) -> None:
+        """Nobody joined below in time: there is nothing to answer."""
+        self._following.answer(self._channel(TAG_UPLOAD), None, 0, {})
 
     def _aggregate_weights(self, tag: str) -> None:
         self._leading.gather(self._channel(tag))

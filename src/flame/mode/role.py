@@ -83,6 +83,15 @@ class Role(metaclass=ABCMeta):
         """Whether such a worker does nothing before it is sent something, so that it can be built when it is."""
         return False
 
+    @classmethod
+    def check_config(cls, config: Config) -> None:
+        """Refuse settings that this role cannot work with, before anything runs.
+
+        Raises:
+            RecipeError: they contradict what the role does, or something that they choose is not available.
+        """
+        _refuse_what_is_missing(config)
+
     def internal_init(self) -> None:
         """Join the channels. Runs before the program's own methods."""
         self.cm = ChannelManager(self.config)
@@ -94,7 +103,7 @@ class Role(metaclass=ABCMeta):
         self._reported = None if events is None else events.tasklet
         self._round = 1
         self._work_done = False
-        _refuse_what_is_missing(self.config)
+        self.check_config(self.config)
 
     def update_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Add to what is measured in this round.

@@ -80,6 +80,14 @@ class Optimizer(Protocol):
     def step(self) -> Step:
         """The server half."""
 
+    def weigh(self, samples: int, staleness: int) -> tuple[float, float]:
+        """How an update counts: by what it is multiplied, and how much that adds to what the sum is divided by.
+
+        Args:
+            samples: how many are behind it.
+            staleness: how many rounds ago its base was sent out; 0 in a synchronous federation.
+        """
+
     @property
     def regularizer(self) -> Regularizer:
         """The client half."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from flame.common.settings import refuse_others
-from flame.optimizer.halves import Plain, Silent
+from flame.optimizer.halves import BySamples, Plain, Silent
 
 
-class FedAvg:
+class FedAvg(BySamples):
     """Plain averaging; it has no settings and no state."""
 
     name = "fedavg"

@@ -25,7 +25,7 @@ import numpy as np
 
 from flame.common.settings import check_number, refuse_others
 from flame.errors import ConfigError
-from flame.optimizer.halves import Floats, Silent
+from flame.optimizer.halves import BySamples, Floats, Silent
 from flame.weights.layout import Layout
 
 Moment = Callable[[Floats, Floats, float], None]
@@ -116,7 +116,7 @@ class Adaptive:
         self._kept, self._first = kept, not state
 
 
-class _FedOpt:
+class _FedOpt(BySamples):
     """What the three have in common: four settings, and no term in the loss."""
 
     name: str

@@ -11,7 +11,7 @@ from typing import Any
 
 from flame.common.settings import check_number, refuse_others
 from flame.errors import ConfigError
-from flame.optimizer.halves import Plain
+from flame.optimizer.halves import BySamples, Plain
 
 
 class Proximal:
@@ -44,7 +44,7 @@ class Proximal:
         self._sent = None
 
 
-class FedProx:
+class FedProx(BySamples):
     """FedProx; `mu` says how strongly a trainer is held back, and 0 makes it FedAvg."""
 
     name = "fedprox"

@@ -14,6 +14,14 @@ from flame.weights.layout import Layout
 Floats = NDArray[np.float64]
 
 
+class BySamples:
+    """An update counts for as much as there are samples behind it."""
+
+    def weigh(self, samples: int, staleness: int) -> tuple[float, float]:
+        """Its samples, however old it is."""
+        return float(samples), float(samples)
+
+
 class Plain:
     """The server half of plain averaging: the next model is the last one plus the mean update."""
 

@@ -125,7 +125,7 @@ def _recorded(files: JobFiles, options: Options, programs: Mapping[str, type[Rol
     job = replace(files.job, seed=options.seed)
     workers = list(configs(files.tag, job, specs))
     for config in {worker.role: worker for worker in workers}.values():
-        _try_settings(config)
+        _try_settings(config, programs[config.role])
     if options.hosts is not None and options.hosts < 0:
         raise ConfigError("hosts", f"is {options.hosts}", "give a number of processes, or 0 for this one")
     hosts = min(_cores() if options.hosts is None else options.hosts, len(workers))
@@ -171,7 +171,7 @@ def missing_data(files: JobFiles) -> str:
     return f"there is no dataset file {gone[0]}{more}; if the job has a prepare.py, run that first"
 
 
-def _try_settings(config: Config) -> None:
+def _try_settings(config: Config, program: type[Role]) -> None:
     """Make once what every worker of a role will make, so that a wrong setting is found before anything runs.
 
     Raises:
@@ -180,6 +180,7 @@ def _try_settings(config: Config) -> None:
     """
     if config.hyperparameters.rounds < 1:
         raise ConfigError("hyperparameters.rounds", f"is {config.hyperparameters.rounds}", "give at least 1")
+    program.check_config(config)
     optimizer_of(config)
     gate_of(config)
     for channel in config.channels.values():

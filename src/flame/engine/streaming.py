@@ -1,0 +1,64 @@
+"""Asynchronous rounds as seen from above: whoever is idle is asked, and answers count as they come.
+
+J. Nguyen et al.: Federated Learning with Buffered Asynchronous Aggregation (FedBuff). AISTATS 2022.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flame.channel.channel import Channel
+from flame.engine.leading import Leading
+from flame.engine.round import Round
+from flame.errors import PeerLost
+from flame.wire.message import Order
+
+
+class Streaming(Leading):
+    """The half of a role that leads asynchronously; a round ends when its gate says so, whoever is still busy.
+
+    Args:
+        arrivals: which of the busy peers is heard next, given the channel and the peers in the order in which they
+            were asked; waits until one can be.
+    """
+
+    def __init__(self, *args: Any, arrivals: Callable[[Channel, list[str]], str], **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._arrivals = arrivals
+        self._busy: dict[str, None] = {}
+        self.begin()
+
+    def begin(self) -> None:
+        """The round is over: the next time that anybody is asked, it is in a new one."""
+        self._round, self._begun = Round(0, self._gate, late=True), False
+
+    def ask(self, channel: Channel, make: Callable[[], Order]) -> int:
+        """Ask whoever is idle and chosen, in a new round if none is open; returns how many are busy now."""
+        if not self._begun:
+            self._open(channel, make(), self._round)
+            self._round.ask(list(self._busy))
+            self._begun = True
+        assert self._asked is not None  # the round is open
+        order = self._asked[1]
+        channel.set_property("busy", self._busy)
+        ends = [end for end in channel.ends("send") if end not in self._busy]
+        self._round.ask(ends)
+        self._busy.update(dict.fromkeys(ends))
+        channel.post(ends, order)
+        return len(self._busy)
+
+    def gather(self, channel: Channel) -> None:
+        """Fold one answer; nothing if nobody is busy.
+
+        Raises:
+            RunError: a peer sent something that is no update.
+        """
+        if self._busy and not self._round.met:
+            end = self._arrivals(channel, list(self._busy))
+            message = channel.take(end)
+            del self._busy[end]
+            self._answered(channel, end, message)
+
+    def _without(self, lost: PeerLost) -> None:
+        """The round is closed with what is left."""

@@ -1,0 +1,88 @@
+"""The roles that aggregate asynchronously: whoever is idle is asked, and a round ends with its goal.
+
+J. Nguyen et al.: Federated Learning with Buffered Asynchronous Aggregation (FedBuff). AISTATS 2022.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from flame.channel.channel import Channel
+from flame.config import Config
+from flame.config import Gate as ConfiguredGate
+from flame.engine.gate import Gate, Goal
+from flame.engine.leading import Leading
+from flame.engine.parts import gate_of
+from flame.engine.streaming import Streaming
+from flame.errors import RecipeError
+from flame.mode import aggregating
+from flame.mode.aggregating import TAG_AGGREGATE, TAG_DISTRIBUTE
+from flame.mode.role import Role, quiet
+from flame.mode.tasklet import Loop, Tasklet
+from flame.optimizer import Optimizer
+
+
+class _Asynchronous(Role):
+    """What the top and those in between have in common."""
+
+    optimizer: Optimizer
+    _gate: Gate
+    _leading: Leading
+
+    @classmethod
+    def check_config(cls, config: Config) -> None:
+        """Refuse a gate that waits for everyone. Raises RecipeError."""
+        super().check_config(config)
+        _goal_of(config)
+
+    def _closes(self) -> Gate:
+        return _goal_of(self.config)
+
+    def _leads(self) -> Leading:
+        around, patience_s = self._surroundings, self.config.network.patience
+        # In a host, what is heard next shall not depend on which process was faster: everybody takes equally long.
+        arrivals = Channel.first_of if around.fiber is None else _as_asked
+        return Streaming(self.optimizer, around.memory, self._gate, patience_s, arrivals=arrivals)
+
+    def _begin(self) -> None:
+        self._leading.begin()
+
+
+class TopAggregator(_Asynchronous, aggregating.TopAggregator):
+    """The worker that leads a federation, and takes a step for every `hyperparameters.aggGoal` updates."""
+
+    def _answers(self) -> Tasklet:
+        loop = Loop(loop_check_fn=lambda: self._leading.met)
+        return quiet("reset_agg_goal_vars", self._begin) >> loop(
+            quiet("distribute", self.put, TAG_DISTRIBUTE) >> quiet("aggregate", self.get, TAG_AGGREGATE)
+        )
+
+
+class MiddleAggregator(_Asynchronous, aggregating.MiddleAggregator):
+    """A worker that leads a group, and answers for `hyperparameters.aggGoal` updates of it to the one above."""
+
+    def _answers(self) -> Tasklet:
+        loop = Loop(loop_check_fn=lambda: self._leading.met or self.trainer_no_show)
+        return quiet("reset_vars", self._begin) >> loop(
+            quiet("distribute", self.put, TAG_DISTRIBUTE) >> quiet("aggregate", self.get, TAG_AGGREGATE)
+        )
+
+    def _nobody_came(self) -> None:
+        """What is uploaded next says so."""
+
+
+def _as_asked(channel: Channel, busy: Collection[str]) -> str:
+    return next(iter(busy))
+
+
+def _goal_of(config: Config) -> Gate:
+    """The gate of an asynchronous aggregator: the config's, or the number of updates that its hyperparameters name.
+
+    Raises:
+        RecipeError: the config's gate waits for everyone.
+    """
+    if config.gate != ConfiguredGate():
+        if config.gate.sort == "everyone":
+            raise RecipeError("gate.sort: an asynchronous aggregator waits for no everyone; its gate is goal")
+        return gate_of(config)
+    return Goal(k=config.hyperparameters.aggregation_goal or 1)

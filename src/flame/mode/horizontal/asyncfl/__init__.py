@@ -1,0 +1,1 @@
+"""Asynchronous horizontal roles, under the paths by which programs know them."""

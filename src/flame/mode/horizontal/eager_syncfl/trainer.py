@@ -1,0 +1,9 @@
+"""The path under which programs know this role."""
+
+from flame.mode.training import TAG_FETCH, TAG_UPLOAD, Trainer
+
+__all__ = [
+    "TAG_FETCH",
+    "TAG_UPLOAD",
+    "Trainer",
+]
