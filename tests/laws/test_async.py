@@ -144,9 +144,7 @@ def test_an_asynchronous_aggregator_does_not_wait_for_everyone(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("kwargs", [{}, {"c": 0}, {"c": "2"}, {"k": 2}])
-def test_wrong_settings_are_refused_before_anything_runs(
-    tmp_path: Path, kwargs: dict[str, Any]
-) -> None:
+def test_wrong_settings_are_refused_before_anything_runs(tmp_path: Path, kwargs: dict[str, Any]) -> None:
     wrong = {**settings(2, 2), "selector": {"sort": "fedbuff", "kwargs": kwargs}}
     with pytest.raises(ConfigError, match=r"selector\.kwargs"):
         star(tmp_path, settings=wrong)

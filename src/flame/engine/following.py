@@ -34,13 +34,14 @@ class Following:
         """
         if not channel.await_peer(self._patience_s):
             return None
-        end = channel.unread() or channel.one_end("recv") or self._leader
+        end = channel.unread() or _speaks(channel) or self._leader
         if end is None:
             return None
         message = channel.take(end)
         while message is None:
-            if not channel.await_return(end, self._patience_s):
+            if channel.empty() and not channel.await_return(end, self._patience_s):
                 raise PeerLost(end, "it left before it ended the training")
+            end = _speaks(channel) or end
             message = channel.take(end)
         if not isinstance(message, Order):
             raise RunError(f"an order was due from {end}; it sent a {type(message).__name__}")
@@ -49,15 +50,20 @@ class Following:
         return message
 
     def answer(self, channel: Channel, weights: Weights | None, samples: int, extras: dict[str, Any]) -> None:
-        """Send an update for the order that was fetched last, and let go of it.
+        """Send an update to whoever's order was fetched last, and let go of it.
 
         A peer that has gone is no error here: the next `fetch` says so.
         """
         assert self.order is not None  # roles fetch before they answer
-        end = channel.one_end("send")
-        if end is not None:
-            channel.post([end], Update(weights, samples, self.order.round, extras))
+        if self._leader is not None and channel.has(self._leader):
+            channel.post([self._leader], Update(weights, samples, self.order.round, extras))
         self.order = None
+
+
+def _speaks(channel: Channel) -> str | None:
+    """Whoever of those above says something first; None if nobody is there."""
+    ends = channel.all_ends()
+    return channel.first_of(ends) if len(ends) > 1 else next(iter(ends), None)
 
 
 class Held:
