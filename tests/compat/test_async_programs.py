@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
-from upstream import DOWN, UP, Machine, aggregator, channel, config, meeting_point, ok, trainer, until
+from upstream import DOWN, UP, Machine, aggregator, channel, config, ok, trainer, until
 
 FEDBUFF = {
     "selector": {"sort": "fedbuff", "kwargs": {"c": 2}},
     "optimizer": {"sort": "fedbuff", "kwargs": {}},
 }
-
-
-@pytest.fixture(params=["shm", "p2p", "mqtt"])
-def machine(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Machine]:
-    before = sorted(os.listdir("/dev/shm"))
-    with meeting_point(request.param, tmp_path) as address:
-        machine = Machine(tmp_path, request.param, address)
-        yield machine
-        machine.close()
-    assert sorted(os.listdir("/dev/shm")) == before
 
 
 def hyper(**more: Any) -> dict[str, Any]:

@@ -4,23 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from upstream import DOWN, PARAM, UP, Machine, aggregator, channel, config, finished, meeting_point, ok, trainer, until
-
-
-@pytest.fixture(params=["shm", "p2p", "mqtt"])
-def machine(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Machine]:
-    before = sorted(os.listdir("/dev/shm"))
-    with meeting_point(request.param, tmp_path) as address:
-        machine = Machine(tmp_path, request.param, address)
-        yield machine
-        machine.close()
-    assert sorted(os.listdir("/dev/shm")) == before
+from upstream import DOWN, PARAM, UP, Machine, aggregator, channel, config, finished, ok, trainer, until
 
 
 def test_a_job_of_three_processes(machine: Machine) -> None:

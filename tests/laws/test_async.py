@@ -143,6 +143,13 @@ def test_an_asynchronous_aggregator_does_not_wait_for_everyone(tmp_path: Path) -
         star(tmp_path, settings=wrong)
 
 
+def test_a_synchronous_aggregator_has_no_goal(tmp_path: Path) -> None:
+    """Only those who are asked first would ever count."""
+    wrong = {**settings(4, 2, "fedavg"), "gate": {"sort": "goal", "kwargs": {"k": 2}}}
+    with pytest.raises(RecipeError, match="goal is for asynchronous aggregators"):
+        star(tmp_path, settings=wrong, top=Waiting)
+
+
 @pytest.mark.parametrize("kwargs", [{}, {"c": 0}, {"c": "2"}, {"k": 2}])
 def test_wrong_settings_are_refused_before_anything_runs(tmp_path: Path, kwargs: dict[str, Any]) -> None:
     wrong = {**settings(2, 2), "selector": {"sort": "fedbuff", "kwargs": kwargs}}

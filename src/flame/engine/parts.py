@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flame.config import Config
+from flame.config import Gate as GateChoice
+from flame.config import Optimizer as OptimizerChoice
 from flame.engine.gate import Gate
 from flame.extend import lookup
 from flame.optimizer import Optimizer
 from flame.registry import Registry
+
+Choice = OptimizerChoice | GateChoice
 
 
 def optimizer_of(config: Config) -> Optimizer:
@@ -16,8 +22,7 @@ def optimizer_of(config: Config) -> Optimizer:
         ExtensionError: nobody knows an optimizer of that name.
         RecipeError: the optimizer does not take such arguments.
     """
-    kwargs = {key: value for key, value in config.optimizer.kwargs.items() if key != "//"}
-    made: Optimizer = lookup("optimizer", str(config.optimizer.sort))(**kwargs)
+    made: Optimizer = _made("optimizer", config.optimizer)
     return made
 
 
@@ -28,8 +33,7 @@ def gate_of(config: Config) -> Gate:
         ExtensionError: nobody knows a gate of that name.
         ConfigError: the gate does not take such arguments.
     """
-    kwargs = {key: value for key, value in config.gate.kwargs.items() if key != "//"}
-    made: Gate = lookup("gate", str(config.gate.sort))(**kwargs)
+    made: Gate = _made("gate", config.gate)
     return made
 
 
@@ -44,6 +48,12 @@ def registry_of(config: Config) -> Registry:
     made(config)
     made.setup_run()
     return made
+
+
+def _made(kind: str, choice: Choice) -> Any:
+    """What a config has chosen, with the settings that it gives; comments among them are left out."""
+    kwargs = {key: value for key, value in choice.kwargs.items() if key != "//"}
+    return lookup(kind, str(choice.sort))(**kwargs)
 
 
 def patience_of(config: Config) -> float:

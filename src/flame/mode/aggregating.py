@@ -12,7 +12,7 @@ from flame.engine.following import Following, Held
 from flame.engine.gate import Gate
 from flame.engine.leading import Leading
 from flame.engine.parts import gate_of, optimizer_of, patience_of, registry_of
-from flame.errors import RunError
+from flame.errors import RecipeError, RunError
 from flame.mode.composer import Composer
 from flame.mode.role import Role, quiet
 from flame.mode.tasklet import Loop, Tasklet
@@ -49,7 +49,7 @@ class TopAggregator(Role):
         super().internal_init()
         self.optimizer = optimizer_of(self.config)
         self.registry_client = registry_of(self.config)
-        self._gate = self._closes()
+        self._gate = self._closes(self.config)
         self._leading = self._leads()
         self._held = Held()
         self._rounds = self.config.hyperparameters.rounds
@@ -156,9 +156,16 @@ class TopAggregator(Role):
         if events is not None:
             events.round_closed(self._round, round_.asked, round_.folded, channel.sent_bytes)
 
-    def _closes(self) -> Gate:
+    @classmethod
+    def check_config(cls, config: Config) -> None:
+        """Refuse settings that this role cannot work with, before anything runs. Raises RecipeError."""
+        super().check_config(config)
+        cls._closes(config)
+
+    @classmethod
+    def _closes(cls, config: Config) -> Gate:
         """What says when a round has enough."""
-        return gate_of(self.config)
+        return waiting_gate_of(config)
 
     def _leads(self) -> Leading:
         """What carries the rounds out."""
@@ -200,7 +207,7 @@ class MiddleAggregator(Role):
         """Join the channels and make what the config asks for."""
         super().internal_init()
         self.optimizer = optimizer_of(self.config)
-        self._gate = self._closes()
+        self._gate = self._closes(self.config)
         self._leading = self._leads()
         self._following = Following(patience_of(self.config))
         self.dataset_size = 0
@@ -263,9 +270,16 @@ class MiddleAggregator(Role):
                 >> quiet("inform_eot", self.inform_end_of_training)
             )
 
-    def _closes(self) -> Gate:
+    @classmethod
+    def check_config(cls, config: Config) -> None:
+        """Refuse settings that this role cannot work with, before anything runs. Raises RecipeError."""
+        super().check_config(config)
+        cls._closes(config)
+
+    @classmethod
+    def _closes(cls, config: Config) -> Gate:
         """What says when a round has enough."""
-        return gate_of(self.config)
+        return waiting_gate_of(config)
 
     def _leads(self) -> Leading:
         """What carries the rounds below out."""
@@ -306,6 +320,17 @@ class MiddleAggregator(Role):
 
     def _send_weights(self, tag: str) -> None:
         self._following.answer(self._channel(tag), self._leading.mean(), self.dataset_size, {})
+
+
+def waiting_gate_of(config: Config) -> Gate:
+    """The gate of a synchronous aggregator.
+
+    Raises:
+        RecipeError: the config's gate does not wait: in every round only those who are asked first would count.
+    """
+    if str(config.gate.sort) == "goal":
+        raise RecipeError("gate.sort: goal is for asynchronous aggregators; a synchronous one's gate is everyone")
+    return gate_of(config)
 
 
 def enough(gate: Gate, config: Config, *, begun: bool) -> int:

@@ -30,13 +30,8 @@ class _Asynchronous(Role):
     _leading: Leading
 
     @classmethod
-    def check_config(cls, config: Config) -> None:
-        """Refuse a gate that waits for everyone. Raises RecipeError."""
-        super().check_config(config)
-        _goal_of(config)
-
-    def _closes(self) -> Gate:
-        return _goal_of(self.config)
+    def _closes(cls, config: Config) -> Gate:
+        return _goal_of(config)
 
     def _leads(self) -> Leading:
         around, patience_s = self._surroundings, self.config.network.patience

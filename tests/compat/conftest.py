@@ -1,0 +1,21 @@
+"""Where programs run, over every network."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from upstream import Machine, meeting_point
+
+
+@pytest.fixture(params=["shm", "p2p", "mqtt"])
+def machine(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Machine]:
+    before = set(os.listdir("/dev/shm"))
+    with meeting_point(request.param, tmp_path) as address:
+        machine = Machine(tmp_path, request.param, address)
+        yield machine
+        machine.close()
+    left = set(os.listdir("/dev/shm")) - before
+    assert not {name for name in left if not name.startswith("tmp")}  # those are others'
