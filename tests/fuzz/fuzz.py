@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from targets import TARGETS
 
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 HERE = Path(__file__).parent
 MOST_FILES = 60
 LARGEST = 8 << 10
@@ -50,12 +52,13 @@ def main() -> int:
 def fuzz(target: str, seconds: int, *, seed: int = 0, keep: bool = True) -> int:
     """Fuzz one target; returns the fuzzer's exit status."""
     corpus = HERE / "corpus" / target
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         new, seeds, kept = (Path(folder, name) for name in ("new", "seeds", "kept"))
         for each in (new, seeds, kept, corpus):
             each.mkdir(parents=True, exist_ok=True)
         words = _prepare(target, seeds, Path(folder, "words"))
         status = _fuzzer(
+            folder,
             target,
             *map(str, (new, corpus, seeds)),
             f"-max_total_time={seconds}",
@@ -65,16 +68,16 @@ def fuzz(target: str, seconds: int, *, seed: int = 0, keep: bool = True) -> int:
             f"-artifact_prefix={corpus if keep else folder}/",
         )
         if status == 0 and keep:
-            status = _fuzzer(target, *map(str, (kept, seeds, corpus, new)), "-merge=1", "-use_counters=0")
+            status = _fuzzer(folder, target, *map(str, (kept, seeds, corpus, new)), "-merge=1", "-use_counters=0")
             if status == 0:
                 _keep(corpus, kept, {one.read_bytes() for one in seeds.iterdir()})
     return status
 
 
-def _fuzzer(target: str, *arguments: str) -> int:
-    return subprocess.run(
-        [sys.executable, HERE / "instrumented.py", target, *arguments, *LIMITS], check=False
-    ).returncode
+def _fuzzer(folder: str, target: str, *arguments: str) -> int:
+    # A fuzzer ends without tidying up: what it writes goes with the folder.
+    command = [sys.executable, HERE / "instrumented.py", target, *arguments, *LIMITS]
+    return subprocess.run(command, env={**os.environ, "TMPDIR": folder}, check=False).returncode
 
 
 def _prepare(target: str, seeds: Path, words: Path) -> Path:

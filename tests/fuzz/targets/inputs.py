@@ -29,8 +29,8 @@ def joined(*pieces: bytes) -> bytes:
 
 @cache
 def scratch() -> Path:
-    """A folder for files that are read at once, in memory where that can be; it goes when the process ends."""
-    folder = tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
+    """A folder for files that are read at once; it goes when the process ends, or with what the fuzzer gave it."""
+    folder = tempfile.TemporaryDirectory()
     _kept.append(folder)
     return Path(folder.name)
 
