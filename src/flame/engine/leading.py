@@ -183,6 +183,7 @@ class Leading:
         if self._packed_bytes > MOST_PACKED * update.nbytes and self._fold.held:
             self._packed_bytes = 0
             self._read(lambda fold: fold.settle())
+            self._away.clear()  # what is summed up cannot be lost any longer
 
     def _open(self, channel: Channel, order: Order, round_: Round) -> Order:
         self._round, self._asked, self._base = round_, (channel, order), order.weights
