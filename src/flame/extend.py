@@ -1,8 +1,9 @@
 """One table of everything that a name in a config may choose.
 
-A built-in and a plug-in are found in the same way: a `(kind, name)` leads to a factory, built-in names through the
-table below, others through entry points of the group `flame.<kind>`. A module is imported when its name is first
-asked for, so that a federation which does not use an extra does not need it installed.
+A built-in and a plug-in are found in the same way: a `(kind, name)` leads to a factory. What a program has registered
+itself comes first (`register`), then the built-in names of the table below, then entry points of the group
+`flame.<kind>`. A module is imported when its name is first asked for, so that a federation which does not use an extra
+does not need it installed.
 """
 
 from __future__ import annotations
@@ -33,12 +34,24 @@ BUILT_IN: dict[tuple[str, str], str] = {
     ("compression", "topk"): "flame.compression.topk:TopK",
     ("registry", "dummy"): "flame.registry.dummy:DummyRegistry",
     ("registry", "local"): "flame.registry.local:LocalRegistry",
+    ("registry", "mlflow"): "flame.registry.mlflow:MlflowRegistry",
 }
+
+_registered: dict[tuple[str, str], Any] = {}
+
+
+def register(kind: str, name: str, factory: Any) -> None:
+    """Let a name lead to a factory, in this process and in those that are forked from it.
+
+    A package that others install names its factories as entry points instead: whoever reads a job's files then knows
+    them too, before any program has run.
+    """
+    _registered[kind, str(name)] = factory
 
 
 def names(kind: str) -> list[str]:
     """Every name that `lookup` knows for a kind, sorted."""
-    built_in = {name for (room, name) in BUILT_IN if room == kind}
+    built_in = {name for (room, name) in (*BUILT_IN, *_registered) if room == kind}
     return sorted(built_in | {point.name for point in _plugged_in(kind)})
 
 
@@ -48,6 +61,8 @@ def lookup(kind: str, name: str) -> Any:
     Raises:
         ExtensionError: nobody registered that name; it lists the ones that there are.
     """
+    if (kind, name) in _registered:
+        return _registered[kind, name]
     target = BUILT_IN.get((kind, name))
     if target is not None:
         module, _, attribute = target.partition(":")

@@ -15,6 +15,7 @@ from flame.channel.packing import Packing, plain, signed
 from flame.common.fiber import Hub
 from flame.errors import DeadlinePassed
 from flame.selector import Selector
+from flame.selector.abstract import END_PROPERTIES
 
 KEY_CH_STATE = "state"
 VAL_CH_STATE_RECV = "recv"
@@ -59,7 +60,8 @@ class Channel:
         job_id: str,
         packing: Packing | None = None,
     ) -> None:
-        self.properties: dict[str, object] = {}
+        self._end_properties: dict[str, dict[str, object]] = {}
+        self.properties: dict[str, object] = {END_PROPERTIES: self._end_properties}
         self._seat = seat
         self._other_role = other_role
         self._job_id = job_id
@@ -70,7 +72,6 @@ class Channel:
         self._inbox: dict[str, deque[tuple[int, float, Message]]] = {}
         self._arrived = 0
         self._asked: dict[str, int] = {}
-        self._end_properties: dict[str, dict[str, object]] = {}
         self._met = not self.empty()
         self.sent_bytes = 0
         self.awaited: str | None = None

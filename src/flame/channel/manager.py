@@ -12,7 +12,8 @@ from flame.channel.packing import packing_of
 from flame.channel.surroundings import Surroundings, around
 from flame.config import Config
 from flame.extend import lookup
-from flame.selector import Selector
+from flame.selector import AbstractSelector, Selector
+from flame.selector.abstract import Adapted
 
 
 class ChannelManager:
@@ -123,5 +124,8 @@ class ChannelManager:
         generator = random.Random(
             None if seed is None else f"{seed}/{self._config.name or self._config.task_id}/{channel}"
         )
-        made: Selector = lookup("selector", str(sort))(generator=generator, **kwargs)
+        factory = lookup("selector", str(sort))
+        if isinstance(factory, type) and issubclass(factory, AbstractSelector):
+            return Adapted(factory(**kwargs))
+        made: Selector = factory(generator=generator, **kwargs)
         return made

@@ -6,15 +6,18 @@ import logging
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from flame.common.constants import DeviceType
+
+if TYPE_CHECKING:
+    import asyncio
 
 logger = logging.getLogger(__name__)
 
@@ -134,6 +137,37 @@ def _is_there(package: str) -> bool:
     except PackageNotFoundError:
         return package.isidentifier() and find_spec(package) is not None
     return True
+
+
+def background_thread_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """Run an event loop for ever, in a thread of the program's own."""
+    import asyncio
+
+    asyncio.set_event_loop(loop)
+    loop.run_forever()
+
+
+def run_async(
+    coro: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop, timeout: float | None = None
+) -> tuple[Any, bool]:
+    """Run a coroutine on a loop that runs in another thread, and wait for it.
+
+    Args:
+        coro: what is to be done.
+        loop: where.
+        timeout: for how many seconds it is waited; None for as long as it takes.
+
+    Returns:
+        Its result and True; None and False if it did not end in time, and it is cancelled then.
+    """
+    import asyncio
+
+    future = asyncio.run_coroutine_threadsafe(coro, loop)
+    try:
+        return future.result(timeout), True
+    except TimeoutError:
+        future.cancel()
+        return None, False
 
 
 def get_params_detached_pytorch(model: Any) -> list[Any]:

@@ -17,6 +17,7 @@ from flame.mode.composer import Composer
 from flame.mode.role import Role, quiet
 from flame.mode.tasklet import Loop, Tasklet
 from flame.mode.training import TAG_FETCH, TAG_UPLOAD
+from flame.plugin import PluginManager, PluginType
 from flame.weights.layout import Weights
 from flame.weights.safetensors import write
 from flame.wire.message import Order
@@ -49,6 +50,7 @@ class TopAggregator(Role):
         super().internal_init()
         self.optimizer = optimizer_of(self.config)
         self.registry_client = registry_of(self.config)
+        self.plugin_manager = PluginManager()
         self._gate = self._closes(self.config)
         self._leading = self._leads()
         self._held = Held()
@@ -79,7 +81,11 @@ class TopAggregator(Role):
             self._aggregate_weights(tag)
 
     def run_analysis(self) -> None:
-        """A place for the program's own look at the model of a round; does nothing by itself."""
+        """Let the machine's analyzers look at the model; what they find is among the round's metrics."""
+        for plugin in self.plugin_manager.get_plugins(PluginType.ANALYZER):
+            found = plugin.callback()(self.model, self.dataset)
+            if found:
+                self.update_metrics(found)
 
     def increment_round(self) -> None:
         """Go on to the next round, or be done."""

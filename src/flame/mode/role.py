@@ -19,6 +19,7 @@ from flame.mode.composer import Composer
 from flame.mode.function import Function, declared
 from flame.mode.tasklet import Tasklet
 from flame.monitor.metrics import Metrics
+from flame.registry import Registry
 
 
 def _config(self: Any) -> Config:
@@ -42,6 +43,7 @@ class Role(metaclass=ABCMeta):
     mc: Metrics
     metrics: dict[str, Any]
     composer: Composer
+    registry_client: Registry
     _timed: Callable[[str, float, float], None] | None = None
     _reported: Callable[[str, float, float], None] | None = None
 
@@ -136,6 +138,8 @@ class Role(metaclass=ABCMeta):
         try:
             self.composer.run()
         finally:
+            if "registry_client" in vars(self):
+                self.registry_client.cleanup()
             if "cm" in vars(self):
                 self.cm.cleanup()
 

@@ -2,13 +2,17 @@
 
 The `sort` of a config's `selector` leads to it through `flame.extend`. A selector is made with its settings
 and, as `generator`, the only source of chance it may use: the same generator and the same calls give the same
-choices.
+choices. Programs' own ones may be written so too, or as an `AbstractSelector`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
+
+from flame.selector.abstract import AbstractSelector, SelectorReturnType
+
+__all__ = ["AbstractSelector", "Selector", "SelectorReturnType"]
 
 
 class Selector(Protocol):

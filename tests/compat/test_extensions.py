@@ -1,0 +1,138 @@
+"""What programs add of their own: selectors and registries by provider, analyzers by a file of the machine."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import flame
+from flame import extend
+from flame.errors import ConfigError
+from flame.plugin import PluginManager, PluginType
+from flame.registry.abstract import AbstractRegistryClient
+from flame.selector import AbstractSelector
+
+ASKED: list[tuple[int, list[str]]] = []
+KEPT: list[tuple[int, dict[str, Any]]] = []
+
+
+class Lowest(AbstractSelector):
+    """Asks the k ends of the lowest ids that were asked least."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.k = kwargs["k"]
+
+    def select(self, ends: dict[str, Any], channel_props: dict[str, Any]) -> dict[str, Any]:
+        order = sorted(ends, key=lambda end: (ends[end].get_property("times") or 0, end))[: self.k]
+        ASKED.append((channel_props.get("round", 0), order))
+        return {end: ("times", (ends[end].get_property("times") or 0) + 1) for end in order}
+
+
+class Remembering(AbstractRegistryClient):
+    """Keeps the metrics in a list."""
+
+    def __call__(self, config: Any) -> None: ...
+
+    def setup_run(self) -> None: ...
+
+    def save_metrics(self, epoch: int, metrics: Any) -> None:
+        KEPT.append((epoch, {key: value for key, value in metrics.items() if "." not in key}))
+
+    def save_params(self, hyperparameters: Any) -> None: ...
+
+    def save_model(self, name: str, model: Any) -> None: ...
+
+    def load_model(self, name: str, version: int) -> None: ...
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extend, "_registered", {})
+    ASKED.clear()
+    KEPT.clear()
+
+
+def model() -> dict[str, np.ndarray]:
+    return {"w": np.zeros(2)}
+
+
+def train(net: dict[str, np.ndarray], data: Any) -> dict[str, float]:
+    net["w"] += data
+    return {"loss": float(data)}
+
+
+def run(out: Path, **changes: Any) -> Any:
+    return flame.run(model=model, train=train, data=[1.0, 2.0, 3.0, 4.0], hosts=0, rounds=4, out=out, set=changes)
+
+
+def test_a_programs_own_selector_says_who_is_asked(tmp_path: Path) -> None:
+    from flame.selectors import selector_provider
+
+    selector_provider.register("lowest", Lowest)
+    run(tmp_path, **{"selector.sort": "lowest", "selector.kwargs.k": 2})
+    leader = [(round_, order) for round_, order in ASKED if len(order) == 2]
+    turns = [set(order) for _, order in leader]
+    assert len(turns) == 4
+    assert turns[0] != turns[1] and turns[0] | turns[1] == turns[2] | turns[3] and len(turns[0] | turns[1]) == 4
+
+
+def test_a_programs_own_registry_is_given_the_metrics(tmp_path: Path) -> None:
+    from flame.registries import registry_provider
+
+    registry_provider.register("remembering", Remembering)
+    run(tmp_path, **{"registry.sort": "remembering"})
+    assert [(epoch, kept) for epoch, kept in KEPT if kept.get("loss") == 3.0] == [(n, {"loss": 3.0}) for n in range(4)]
+
+
+def test_what_nobody_registered_is_a_value_error() -> None:
+    from flame.optimizers import optimizer_provider
+    from flame.selectors import selector_provider
+
+    assert optimizer_provider.get("fedavg").name == "fedavg"
+    assert selector_provider.get("random", k=1).select(["a"], {}) == ["a"]
+    with pytest.raises(ValueError, match="no optimizer named 'nosuch'"):
+        optimizer_provider.get("nosuch")
+
+
+ANALYZER = """
+from flame.analyzer import AbstractAnalyzer
+
+class Norm(AbstractAnalyzer):
+    def run(self, model, dataset):
+        return {"norm": float((model["w"] ** 2).sum())}
+"""
+
+
+def test_an_analyzer_of_the_machine_looks_at_every_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plugins = tmp_path / "plugins"
+    plugins.mkdir()
+    (plugins / "norm.yaml").write_text("class: Norm\npackage: my_analyzer\ntype: Analyzer\n")
+    (tmp_path / "my_analyzer.py").write_text(ANALYZER)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    assert len(PluginManager(str(plugins)).get_plugins(PluginType.ANALYZER)) == 1
+    monkeypatch.setattr(PluginManager.__init__, "__defaults__", (str(plugins),))
+    result = run(tmp_path / "out")
+    norms = [row.values["norm"] for row in result.metrics if "norm" in row.values]
+    assert norms == pytest.approx([2 * 2.5**2 * round_**2 for round_ in range(1, 5)])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("class: A\ntype: analyzer\n", "does not say package"),
+        ("class: A\npackage: os\ntype: other\n", "there is: analyzer"),
+        ("class: A\npackage: os\ntype: analyzer\n", "names what is not there"),
+        ("class: PathLike\npackage: os\ntype: analyzer\n", "PathLike"),
+        ("[", "is no YAML"),
+    ],
+)
+def test_a_file_that_names_no_plug_in_is_an_error(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "x").write_text(text)
+    with pytest.raises((ConfigError, TypeError), match=said):
+        PluginManager(str(tmp_path))
+    assert PluginManager(str(tmp_path / "none")).get_plugins(PluginType.ANALYZER) == []
