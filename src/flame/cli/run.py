@@ -90,13 +90,19 @@ def run(arguments: argparse.Namespace) -> int:
 def _told(result: Result) -> str:
     """What a person wants to know when a run is over."""
     names = sorted({name for record in result.metrics for name in record.values})
-    ends = [f"  {name:<24} {result.final(name):.4g}" for name in names]
+    ends = [f"  {name:<24} {_ended(result, name)}" for name in names]
     report = result.dir / "report.html"
     lines = [repr(result).partition(": ")[2].rstrip(")") or "completed"]
     lines += ends
     model = result.dir / "model.safetensors"
     lines += [f"report  {_near(report)}", *([f"model   {_near(model)}"] if model.is_file() else [])]
     return "\n".join(lines)
+
+
+def _ended(result: Result, name: str) -> str:
+    """A metric's last value; of each experiment, where there are several."""
+    apart = result.experiments(name)
+    return "  ".join(f"{label} {value:.4g}" for label, value in apart.items()) or f"{result.final(name):.4g}"
 
 
 def _near(path: Path) -> str:

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from flame.config.read import backend_sort, func_tag_map
-from flame.config.records import Broker, Job, JobSpec, Network
+from flame.config.records import Broker, Job, JobSpec, ModelSpec, Network
 from flame.config.worker import Config
 from flame.tag import Tag, WorkerSpec
 
 
 def configs(tag: Tag, job: JobSpec, specs: Iterable[WorkerSpec]) -> Iterator[Config]:
-    """The config of each worker, in order; workers of a role share all that they have in common.
+    """The config of each worker, in order; workers of a role, and of an experiment, share what they have in common.
 
     A worker's readable name is its role and its number among the role's workers, from 0: `trainer/3`.
 
@@ -20,18 +20,20 @@ def configs(tag: Tag, job: JobSpec, specs: Iterable[WorkerSpec]) -> Iterator[Con
         TagError: a worker's role is not in the TAG.
         ConfigError: the job names a backend that nobody knows.
     """
-    roles: dict[str, Config] = {}
+    kinds: dict[tuple[str, int], Config] = {}
     counts: dict[str, int] = {}
     for spec in specs:
         role = spec.role
-        if role not in roles:
-            roles[role], counts[role] = _of_role(tag, job, role), 0
-        name = f"{role}/{counts[role]}"
-        counts[role] += 1
-        yield roles[role].for_worker(spec.task_id, spec.group_association, spec.dataset, name)
+        model = job.model_of(spec.group_association.values()) if job.experiments else job.model
+        kind = role, id(model)
+        if kind not in kinds:
+            kinds[kind] = _of_role(tag, job, role, model)
+        number = counts.get(role, 0)
+        counts[role] = number + 1
+        yield kinds[kind].for_worker(spec.task_id, spec.group_association, spec.dataset, f"{role}/{number}")
 
 
-def _of_role(tag: Tag, job: JobSpec, role: str) -> Config:
+def _of_role(tag: Tag, job: JobSpec, role: str, model: ModelSpec) -> Config:
     """What all workers of a role know; the attributes of the single worker are left empty."""
     tag.role(role)
     channels = {
@@ -41,7 +43,6 @@ def _of_role(tag: Tag, job: JobSpec, role: str) -> Config:
         for channel in tag.channels
         if role in channel.pair
     }
-    model = job.model
     return Config.of(
         task_id="",
         group_association={},

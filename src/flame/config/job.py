@@ -23,7 +23,7 @@ from msgspec import Struct, field
 
 from flame.config.channels import set_channels
 from flame.config.data import Data, DatasetInfo, assign, find_datasets
-from flame.config.override import MODEL_KEYS, override
+from flame.config.override import MODEL_KEYS, experiments, override
 from flame.config.read import BrokerRow, backend_sort, convert, load_json, located
 from flame.config.records import (
     BaseModel,
@@ -139,6 +139,7 @@ def read_job(
     job_rows, model_rows, spec = _rows(top, data_spec)
     override(job_rows, model_rows, others)
     job = _job(top, job_rows, model_rows)
+    check_experiments(job, tag)
     found = find_datasets(top)
     data, notes = assign(spec, tag, found)
     code, unpacked = _code(top, tag, unpack_to)
@@ -147,6 +148,15 @@ def read_job(
         raise TagError(findings, str(tag_path))
     infos = tuple(one.info for one in found)
     return JobFiles(top, tag_path, tag, job, data, infos, code, unpacked, tuple(notes))
+
+
+def check_experiments(job: JobSpec, tag: Tag) -> None:
+    """Raise ConfigError for an experiment whose group is on no channel of the TAG."""
+    groups = list(dict.fromkeys(group for channel in tag.channels for group in channel.group_by.value))
+    for group in job.experiments:
+        if group not in groups:
+            fix = f"the TAG's groups are: {', '.join(groups)}"
+            raise ConfigError(f"experiments.{group}", "no channel of the TAG has such a group", fix)
 
 
 def job_spec(name: str, settings: Mapping[str, Any], overrides: Mapping[str, str]) -> JobSpec:
@@ -227,6 +237,8 @@ def _job(top: Path, job_rows: dict[str, Any], model_rows: dict[str, Any]) -> Job
     row = convert(job_rows, _Job, source)
     name = row.name or row.design_id or top.resolve().name
     _check_text(name, located(source, "name"))
+    common = {key: value for key, value in model_rows.items() if key != "experiments"}
+    model_source = str(top / str(job_rows.get("modelSpecPath", "modelSpec.json")))
     return JobSpec(
         id=row.id or _id_of(name),
         name=name,
@@ -237,7 +249,8 @@ def _job(top: Path, job_rows: dict[str, Any], model_rows: dict[str, Any]) -> Job
         max_run_time=row.max_run_time,
         brokers={broker.sort: broker.host for broker in row.brokers},
         seed=row.seed,
-        model=_model(model_rows, str(top / str(job_rows.get("modelSpecPath", "modelSpec.json")))),
+        model=_model(common, model_source),
+        experiments={group: _model(rows, model_source) for group, rows in experiments(model_rows).items()},
     )
 
 

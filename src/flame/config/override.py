@@ -25,7 +25,7 @@ _MODEL: dict[str, tuple[str, ...] | None] = {
     "dependencies": None,
 }
 #: The settings of a modelSpec.json.
-MODEL_KEYS = tuple(_MODEL)
+MODEL_KEYS = (*_MODEL, "experiments")
 
 #: The other name of each hyperparameter that has two: of `batchSize` it is `batch_size`, and the other way round.
 _SPELLINGS = {one: other for pair in JSON_NAMES.items() for one, other in (pair, pair[::-1])}
@@ -50,6 +50,28 @@ def override(job: dict[str, Any], model: dict[str, Any], changes: Mapping[str, s
             _set(model, path, [first, *rest], _value(text))
         else:
             raise _unknown(path, (*_JOB, *_MODEL), first, (*_JOB, *_MODEL, *_HYPERPARAMETERS))
+
+
+def experiments(model: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The settings of each experiment: those of modelSpec.json, with what `experiments` changes for its group.
+
+    Raises:
+        ConfigError: the table is none, or a path in it leads to no setting.
+    """
+    common = {key: value for key, value in model.items() if key != "experiments"}
+    table = model.get("experiments", {})
+    if not isinstance(table, Mapping) or not all(isinstance(changes, Mapping) for changes in table.values()):
+        fix = 'write {"group": {"optimizer.sort": "fedadam"}, …}'
+        raise ConfigError("modelSpec.json: experiments", "is no table of settings by group", fix)
+    made = {}
+    for group, changes in table.items():
+        made[group] = json.loads(json.dumps(common))
+        for path, value in changes.items():
+            first, *rest = path.split(".")
+            if first not in _MODEL:
+                raise _unknown(path, tuple(_MODEL), first, (*_MODEL, *_HYPERPARAMETERS), f"experiments.{group}: ")
+            _set(made[group], path, [first, *rest], value)
+    return made
 
 
 def _set(model: dict[str, Any], path: str, steps: list[str], value: Any) -> None:
@@ -93,9 +115,11 @@ def _value(text: str) -> Any:
         return text
 
 
-def _unknown(path: str, known: Sequence[str], step: str = "", names: Sequence[str] = ()) -> ConfigError:
+def _unknown(
+    path: str, known: Sequence[str], step: str = "", names: Sequence[str] = (), source: str = "--set "
+) -> ConfigError:
     """No such setting; `step` is the part of the path that nobody knows, `names` what it may have meant."""
     close = nearest(step, [name.rpartition(".")[2] for name in names])
     meant = next((name for name in names if name.rpartition(".")[2] == close), "")
     fix = f"there are: {', '.join(known)}"
-    return ConfigError(f"--set {path}", "no such setting", f"did you mean {meant}? {fix}" if meant else fix)
+    return ConfigError(f"{source}{path}", "no such setting", f"did you mean {meant}? {fix}" if meant else fix)

@@ -43,6 +43,22 @@ def compare(run_dirs: Sequence[Path], out: Path, target: tuple[str, float] | Non
     return page.save(page.page("Runs compared · Flame", body), out)
 
 
+def experiments(run: History) -> str:
+    """A table of what each of the federations of one run reached; "" where there is but one."""
+    top = summary.headline(run)
+    curves = summary.by_experiment(run, top.name) if top else {}
+    if top is None or len(curves) < 2:
+        return ""
+    head = ["experiment", f"final {top.name}", "best", "in round", "rounds", "what differs"]
+    rows = []
+    for label, curve in curves.items():
+        found = summary.best(curve, top.name)
+        changes = ", ".join(f"{key} {value}" for key, value in run.changes.get(label, {}).items())
+        row = [Cell(label), quantity(curve[-1][1]), quantity(found[1] if found else None)]
+        rows.append([*row, quantity(found[0] if found else None), quantity(curve[-1][0]), Cell(changes)])
+    return page.table(head, rows, sortable=True)
+
+
 def labels(runs: Sequence[History]) -> list[str]:
     """A distinct label of at most 40 characters per run: its name, else the settings that differ, else its id."""
     return distinct(_full_labels(runs), _MAX_LABEL)

@@ -120,6 +120,24 @@ class History:
         return sorted(by_role.get(top, []), key=lambda row: (row.round, row.start))
 
     @cached_property
+    def experiments(self) -> dict[str, frozenset[str]]:
+        """The workers of each federation of the run, by its groups; {} where there is but one."""
+        return {label: frozenset(map(str, part.get("workers", ()))) for label, part in self._parts.items()}
+
+    @cached_property
+    def changes(self) -> dict[str, dict[str, str]]:
+        """The settings in which experiments differ, as `a.b.c` → text, by experiment."""
+        tables = {label: flat(part.get("settings")) for label, part in self._parts.items()}
+        keys = dict.fromkeys(key for table in tables.values() for key in table)
+        differing = [key for key in keys if len({table.get(key) for table in tables.values()}) > 1]
+        return {label: {key: table[key] for key in differing if key in table} for label, table in tables.items()}
+
+    @property
+    def _parts(self) -> Mapping[str, Mapping[str, Any]]:
+        parts = self.facts.get("experiments")
+        return parts if isinstance(parts, dict) and all(isinstance(part, dict) for part in parts.values()) else {}
+
+    @cached_property
     def names(self) -> list[str]:
         """Every metric, those of the upper roles first, each group in order of appearance."""
         seen: dict[str, bool] = {}

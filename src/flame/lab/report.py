@@ -13,6 +13,7 @@ from typing import Any
 
 from flame.lab import history, page, summary, theme, timeline, values
 from flame.lab.comparison import compare as compare
+from flame.lab.comparison import experiments
 from flame.lab.drawing import drawing
 from flame.lab.history import Curve, History
 from flame.lab.page import Cell, quantity
@@ -46,6 +47,7 @@ def write(run_dir: Path) -> Path:
         _header(run),
         _failure(run),
         _headline(run),
+        page.section("Experiments", experiments(run)),
         page.section("Metrics", _metrics(run)),
         page.section("Topology", drawing(run, _roles(run))),
         page.section("Where the time went", _time(run)),

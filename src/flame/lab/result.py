@@ -92,6 +92,15 @@ class Result:
         """
         return summary.global_curve(self.history, self._curves(name))[-1][1]
 
+    def experiments(self, name: str) -> dict[str, float]:
+        """A metric's last value in each federation of a run of several that never meet, by its groups.
+
+        Raises:
+            ExtensionError: nobody measured that metric; it lists the ones that there are.
+        """
+        self._curves(name)
+        return {label: curve[-1][1] for label, curve in summary.by_experiment(self.history, name).items()}
+
     def weights(self) -> Weights:
         """The final model, from `model.safetensors`.
 

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from flame.config.channels import set_channels
-from flame.config.job import JobFiles, job_spec, read_job
+from flame.config.job import JobFiles, check_experiments, job_spec, read_job
 from flame.errors import ConfigError
 from flame.lab.result import Result
 from flame.mode.aggregating import MiddleAggregator
@@ -159,6 +159,7 @@ def _files(tag: Tag, data: Any, settings: Mapping[str, Any], changes: Mapping[st
         at += len(items)
     tag, others = set_channels(tag, changes)
     job = job_spec("federation", settings, others)
+    check_experiments(job, tag)
     return JobFiles(
         folder=Path(),
         tag_path=Path("<python>"),

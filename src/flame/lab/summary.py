@@ -58,6 +58,16 @@ def global_curve(history: History, curves: Mapping[str, Curve]) -> Curve:
     return found[0] if len(found) == 1 else mean(found)
 
 
+def by_experiment(history: History, name: str) -> dict[str, Curve]:
+    """The global curve of a metric for each federation of a run that has several; {} where there is but one."""
+    curves = history.by_metric.get(name, {})
+    parts = {
+        label: {worker: curve for worker, curve in curves.items() if worker in workers}
+        for label, workers in history.experiments.items()
+    }
+    return {label: global_curve(history, part) for label, part in parts.items() if part}
+
+
 def best(curve: Curve, name: str) -> tuple[int, float] | None:
     """The first round with the best finite value of a curve, and that value."""
     finite = [(at, value) for at, value in curve if math.isfinite(value)]
@@ -91,9 +101,13 @@ def chart(history: History, name: str, curves: Mapping[str, Curve]) -> Chart:
     Where no upper role measured it, a handful of sites take the colours; more become grey under their mean.
     """
     roles = history.role_of
+    if experiments := by_experiment(history, name):
+        bold = [Series(label, curve) for label, curve in experiments.items()]
+        if len(bold) <= _MAX_HIGHLIGHTS:
+            return Chart(name, bold, [Series(w, curves[w]) for w in curves if roles[w] in history.sites])
     ranked = [w for role in history.upper for w in curves if roles[w] == role]
     sites = [worker for worker in curves if roles[worker] in history.sites]
-    bold: list[Series] = [Series(_alone(worker, ranked, roles), curves[worker]) for worker in ranked]
+    bold = [Series(_alone(worker, ranked, roles), curves[worker]) for worker in ranked]
     quiet: Sequence[str] = sites
     if len(bold) > _MAX_HIGHLIGHTS:
         top = [worker for worker in ranked if roles[worker] == roles[ranked[0]]]

@@ -128,6 +128,12 @@ class Record:
             "command": self.settings.command,
             "settings": dict(self.settings.values),
         }
+        if parts := apart(self.crew.configs):
+            first = {config.name: config.to_dict() for config in self.crew.configs if config.name in first_of(parts)}
+            summary["experiments"] = {
+                label: {"workers": names, "settings": {key: first[names[0]].get(key) for key in OF_A_MODEL}}
+                for label, names in parts.items()
+            }
         if len(self.crew.configs) <= 100:
             named = zip(self.crew.configs, self.crew.placement, strict=True)
             summary["placement"] = {self.crew.names[config.task_id]: host for config, host in named}
@@ -193,6 +199,10 @@ class Record:
         _write_json(self.out / "timeline.json", {"spans": spans, "totals": table, "rounds": rounds})
 
 
+MOST_NAMED = 10_000
+OF_A_MODEL = ("hyperparameters", "optimizer", "selector", "gate", "privacy", "datasampler")
+
+
 class _replacing:
     """Write a file beside its place and move it there when it is whole."""
 
@@ -232,15 +242,58 @@ def _plain(value: object) -> object:
 
 
 def _config_lines(configs: Sequence[Config]) -> Iterator[str]:
-    """Every worker's config as a line; what workers of a role share is written out once per role."""
-    shared: dict[str, str] = {}
+    """Every worker's config as a line; what workers of a role and an experiment share is made into text once."""
+    shared: dict[tuple[str, int], str] = {}
     for config in configs:
-        if config.role not in shared:
+        kind = config.role, id(config.hyperparameters)
+        if kind not in shared:
             own = ("taskid", "name", "groupAssociation", "dataset")
-            shared[config.role] = _json({key: value for key, value in config.to_dict().items() if key not in own})[1:]
+            shared[kind] = _json({key: value for key, value in config.to_dict().items() if key not in own})[1:]
         line = {"taskid": config.task_id, "name": config.name, "dataset": config.dataset}
         mine = _json({**line, "groupAssociation": config.group_association})
-        yield f"{mine[:-1]},{shared[config.role]}\n"
+        yield f"{mine[:-1]},{shared[kind]}\n"
+
+
+def apart(configs: Sequence[Config]) -> dict[str, list[str]]:
+    """The federations of a run that never meet, by the groups that only they have; {} if there is but one.
+
+    Returns:
+        The names of each one's workers; {} too for more than 10,000 workers, which nobody looks at one by one.
+    """
+    if len(configs) > MOST_NAMED:
+        return {}
+    leads: dict[tuple[str, str], tuple[str, str]] = {}
+
+    def root(place: tuple[str, str]) -> tuple[str, str]:
+        while (above := leads.setdefault(place, place)) != place:
+            place = above
+        return place
+
+    places = [
+        [
+            (name, channel.group_by.groupable_value(config.group_association.get(name)))
+            for name, channel in config.channels.items()
+        ]
+        for config in configs
+    ]
+    for mine in places:
+        for place in mine[1:]:
+            leads[root(place)] = root(mine[0])
+    parts: dict[tuple[str, str], list[str]] = {}
+    groups: dict[tuple[str, str], dict[str, None]] = {}
+    for config, mine in zip(configs, places, strict=True):
+        if mine:
+            at = root(mine[0])
+            parts.setdefault(at, []).append(config.name)
+            groups.setdefault(at, {}).update(dict.fromkeys(group for _, group in mine))
+    if len(parts) < 2:
+        return {}
+    return {" ".join(groups[at]): names for at, names in parts.items()}
+
+
+def first_of(parts: Mapping[str, list[str]]) -> set[str]:
+    """One worker of each."""
+    return {names[0] for names in parts.values()}
 
 
 def command_line() -> str:

@@ -124,7 +124,7 @@ def _recorded(files: JobFiles, options: Options, programs: Mapping[str, type[Rol
         raise ConfigError("dataSpec", "the TAG expands to no workers", "list a dataset for each worker with data")
     job = replace(files.job, seed=options.seed)
     workers = list(configs(files.tag, job, specs))
-    for config in {worker.role: worker for worker in workers}.values():
+    for config in {(worker.role, id(worker.hyperparameters)): worker for worker in workers}.values():
         _try_settings(config, programs[config.role])
     if options.hosts is not None and options.hosts < 0:
         raise ConfigError("hosts", f"is {options.hosts}", "give a number of processes, or 0 for this one")
@@ -133,7 +133,7 @@ def _recorded(files: JobFiles, options: Options, programs: Mapping[str, type[Rol
     crew = Crew(workers, programs, consumers, readable_names(workers), place(files.tag, specs, max(1, hosts)), hosts)
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     out = options.out or Path("runs") / f"{files.job.name or 'job'}-{stamp}"
-    rounds = job.model.hyperparameters.rounds
+    rounds = max(model.hyperparameters.rounds for model in (job.model, *job.experiments.values()))
     settings = Settings(options.seed, files.job.name, dict(options.values or {}), command_line(), rounds)
     record = Record(out.absolute(), files.tag, crew, settings, started)
     record.prepare()
