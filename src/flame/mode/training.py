@@ -13,6 +13,7 @@ from flame.mode.composer import Composer
 from flame.mode.role import Role, quiet
 from flame.mode.tasklet import Loop, Tasklet
 from flame.weights.layout import Weights
+from flame.wire.message import Order
 
 logger = logging.getLogger(__name__)
 
@@ -115,15 +116,18 @@ class Trainer(Role):
 
     def _fetch_weights(self, tag: str) -> None:
         order = self._following.fetch(self._channel(tag))
-        self._received = None
         if order is None:
             # Nobody joined above for as long as the job may run: there is nothing to do here.
             self._work_done = self.fetch_success = True
             return
         self._work_done = order.end
         self.fetch_success = True
-        if order.end:
-            return
+        if not order.end:
+            self._take(order)
+
+    def _take(self, order: Order) -> None:
+        """Begin from an order's model."""
+        self._received = None
         self._round = order.round
         if order.weights is not None:
             self._held.adapter(self.model).load(order.weights)

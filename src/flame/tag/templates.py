@@ -102,6 +102,18 @@ def parallel(*, experiments: Sequence[str] = ("asia", "eu", "us")) -> Tag:
     )
 
 
+def clustered(*, clusters: int = 2) -> Tag:
+    """Several aggregators, each with a model of its own; every trainer works on the one that fits its data best."""
+    _at_least("clustered", "clusters", clusters, 1)
+    return (
+        build("clustered")
+        .role("trainer", data_consumer=True)
+        .role("aggregator", replica=clusters)
+        .channel("param-channel", {"trainer": TRAINER, "aggregator": AGGREGATOR})
+        .done()
+    )
+
+
 def distributed(*, group: str = DEFAULT_GROUP) -> Tag:
     """Trainers that average among themselves by ring all-reduce, without an aggregator."""
     return (
@@ -155,6 +167,7 @@ TEMPLATES: Mapping[str, Callable[..., Tag]] = {
     "two-tier": two_tier,
     "hierarchical": hierarchical,
     "parallel": parallel,
+    "clustered": clustered,
     "distributed": distributed,
     "hybrid": hybrid,
     "coordinated": coordinated,
