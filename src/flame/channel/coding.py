@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from flame.backend.coding import Coding
 from flame.compression.packed import packed
+from flame.weights.layout import Weights
 from flame.wire.codec import Payload
 from flame.wire.keys import MessageType
 from flame.wire.message import Order, Update, Value, read
@@ -51,9 +54,15 @@ def _size_of(message: object) -> int:
         return message.payload.nbytes
     assert isinstance(message, Order | Update)
     small = packed(message.weights)
+    size = sum(weights.nbytes for said in message.extras.values() for weights in _weights_in(said))
     if small is not None:
-        return small.packed_nbytes
-    return 0 if message.weights is None else message.weights.nbytes
+        return size + small.packed_nbytes
+    return size if message.weights is None else size + message.weights.nbytes
+
+
+def _weights_in(said: Any) -> Iterator[Weights]:
+    """Weights that the halves of an algorithm say to each other."""
+    return (value for value in said.values() if isinstance(value, Weights)) if isinstance(said, dict) else iter(())
 
 
 def _may_wait(message: object) -> bool:

@@ -236,6 +236,16 @@ class WeightedMean:
         self._sweep(base.layout, work)
         step.close()
 
+    def each(self, look: Callable[[int, slice, Floats], None]) -> None:
+        """Show the mean block by block: the number of a segment, the elements of it, and their mean, not rounded.
+
+        Blocks may come from several threads, but none comes twice.
+        """
+        if self._layout is not None:
+            self._sweep(
+                self._layout, lambda number, where, desk: look(number, where, self._mean_of(number, where, desk))
+            )
+
     def _meet(self, layout: Layout) -> None:
         """Take the layout of the first update; refuse another one afterwards."""
         if self._layout is None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Collection
+from typing import Any, TypeVar
 
 from flame.backend.pool import Pool
 from flame.channel.channel import Channel
@@ -12,11 +12,12 @@ from flame.channel.coding import Message
 from flame.compression.packed import packed
 from flame.engine.fold import SMALL, WeightedMean
 from flame.engine.gate import Gate, WhenLost
+from flame.engine.hearing import Heard, Hearing, heard, not_finite
 from flame.engine.round import Round, Verdict
 from flame.errors import DecodeError, PeerLost, RunError, TooFewAnswers
 from flame.optimizer import Optimizer
 from flame.weights.adapters import Adapter
-from flame.weights.layout import Weights
+from flame.weights.layout import Layout, Weights
 from flame.wire.message import Order, Update
 
 T = TypeVar("T")
@@ -43,7 +44,7 @@ class Leading:
         self._gate, self._patience_s = gate, patience_s
         self._round = Round(0, gate)
         self._asked: tuple[Channel, Order] | None = None
-        self._fold = WeightedMean()
+        self._fold, self._hearing = WeightedMean(), Hearing(memory)
         self._base: Weights | None = None
         self._away: list[tuple[str, Weights, int]] = []
         self._packed_bytes = 0
@@ -57,6 +58,11 @@ class Leading:
     def round(self) -> Round:
         """The round that is open, or was closed last."""
         return self._round
+
+    def tell(self, sent: Weights, averaged: Collection[str]) -> dict[str, Any]:
+        """The extras of an order with these weights, which may be changed for it."""
+        said = self._optimizer.step.tell(sent, averaged)
+        return {self._optimizer.name: said} if said else {}
 
     def begin(self) -> None:
         """The round is over: the next time that anybody is asked, it is in a new one."""
@@ -97,6 +103,7 @@ class Leading:
         if not self._round.folded or base is None:
             self._let_go()
             return
+        self._hearing.tell(step, self._peers)
         target = adapter.target()
         if target is None:
             weights = self._read(lambda fold: fold.finish(base, step, self._memory.allocate, averaged=adapter.averaged))
@@ -105,15 +112,26 @@ class Leading:
             self._read(lambda fold: fold.finish_into(target, base, step, averaged=adapter.averaged))
             if not self._round.folded:
                 adapter.load(base)  # the last update went while it was read, and half of it was in the model
+        self._hearing.show(step)
         self._let_go()
 
-    def mean(self) -> Weights | None:
-        """The mean of the updates by samples, for whoever is above; None if nothing was folded."""
+    def mean(self) -> tuple[Weights | None, dict[str, Any]]:
+        """The mean of the updates, for whoever is above, and the extras of it; None if nothing was folded."""
         if self._away:
             self._read(lambda fold: fold.settle())
-        mean = self._fold.mean(self._memory.allocate) if self._round.folded else None
+        mean, extras = None, {}
+        if self._round.folded:
+            step = self._optimizer.step
+            self._hearing.tell(step, self._peers)
+            mean, said = self._fold.mean(self._memory.allocate), self._hearing.relayed(step)
+            extras = {self._optimizer.name: said} if said else {}
         self._let_go()
-        return mean
+        return mean, extras
+
+    @property
+    def _peers(self) -> list[str]:
+        assert self._asked is not None  # nothing is gathered before somebody was asked
+        return list(self._asked[0].all_ends())
 
     def _read(self, work: Callable[[WeightedMean], T]) -> T:
         """Work on what was gathered; updates whose peers go while they are read are left out, and it begins again."""
@@ -124,6 +142,7 @@ class Leading:
                 logger.warning("an update of %s is lost in round %s: %s", lost.end, self._round.number, lost)
                 for _, weights, samples in [item for item in self._away if item[0] == lost.end]:
                     self._fold.drop(weights)
+                    self._hearing.forget(lost.end, samples)
                     self._round.retract(samples)
                 self._away = [item for item in self._away if item[0] != lost.end]
                 self._without(lost)
@@ -192,13 +211,15 @@ class Leading:
 
     def _let_go(self) -> None:
         """The memory of what was gathered is free for others."""
-        self._fold, self._base, self._asked = WeightedMean(), None, None
+        self._fold, self._hearing = WeightedMean(), Hearing(self._memory)
+        self._base, self._asked = None, None
         self._away.clear()
         self._packed_bytes = 0
 
     def _offer(self, end: str, update: Update) -> None:
         try:
-            empty = _adds_nothing(update.weights)
+            said = heard(end, update, self._optimizer.name)
+            empty = _adds_nothing(update.weights) or not_finite(said)
         except PeerLost as lost:
             logger.warning("an update of %s does not count in round %s: %s", end, self._round.number, lost)
             self._round.lost(end)
@@ -210,11 +231,23 @@ class Leading:
             if not here:
                 self._away.append((end, update.weights, update.samples))
             reader = self._memory.reader(update.weights.data) if here else None
-            weighs = self._optimizer.weigh(update.samples, self._round.number - update.round)
+            plain = {**said.plain, **said.weights}
+            weighs = self._optimizer.weigh(update.samples, self._round.number - update.round, plain)
             self._fold.add(update.weights, update.samples, reader, weighs)
+            note = self._hearing.note(said)
             self._make_room(update.weights)
+            if said.weights:
+                self._listen(said, note, update.weights.layout, weighs)
         elif verdict in (Verdict.STALE, Verdict.UNASKED):
             logger.info("an update of %s for round %s is passed over: %s", end, update.round, verdict.value)
+
+    def _listen(self, said: Heard, note: Heard, layout: Layout, weighs: tuple[float, float]) -> None:
+        """Fold weights that were said; the update that they came with is not to be lost any longer."""
+        if self._away:
+            self._read(lambda fold: fold.settle())
+            self._away.clear()
+        if self._hearing.holds(note):
+            self._hearing.fold(said, layout, weighs)
 
 
 def _adds_nothing(weights: Weights | None) -> bool:

@@ -150,7 +150,9 @@ class TopAggregator(Role):
 
     def _order(self) -> Order:
         """What is sent out in this round."""
-        return Order(self._round, self._held.adapter(self.model).snapshot(self._surroundings.memory.allocate))
+        adapter = self._held.adapter(self.model)
+        weights = adapter.snapshot(self._surroundings.memory.allocate)
+        return Order(self._round, weights, extras=self._leading.tell(weights, adapter.averaged))
 
     def _aggregate_weights(self, tag: str) -> None:
         channel = self._channel(tag)
@@ -325,7 +327,8 @@ class MiddleAggregator(Role):
         self.dataset_size = self._leading.round.samples
 
     def _send_weights(self, tag: str) -> None:
-        self._following.answer(self._channel(tag), self._leading.mean(), self.dataset_size, {})
+        mean, said = self._leading.mean()
+        self._following.answer(self._channel(tag), mean, self.dataset_size, said)
 
 
 def waiting_gate_of(config: Config) -> Gate:

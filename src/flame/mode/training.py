@@ -12,6 +12,7 @@ from flame.engine.parts import optimizer_of, patience_of, registry_of
 from flame.mode.composer import Composer
 from flame.mode.role import Role, quiet
 from flame.mode.tasklet import Loop, Tasklet
+from flame.optimizer import Trained
 from flame.weights.layout import Weights
 from flame.wire.message import Order
 
@@ -51,8 +52,10 @@ class Trainer(Role):
         self._following = Following(patience_of(self.config))
         self._held = Held()
         self._received: Any = None
+        self._begun: Any = None
         self.registry_client = registry_of(self.config)
-        self.regularizer = optimizer_of(self.config).regularizer
+        self._algorithm = optimizer_of(self.config)
+        self.regularizer = self._algorithm.regularizer
         self.fetch_success = False
 
     @classmethod
@@ -70,7 +73,7 @@ class Trainer(Role):
         """The weights that were received last, in the model's own form, as a private copy."""
         if self._received is None and self._following.order is not None:
             order = self._following.order
-            self._received = self._held.adapter(self.model).as_dict(order.weights) if order.weights else None
+            self._received = self._held.adapter(self.model).as_dict(self._begun) if order.weights else None
         return self._received
 
     @weights.setter
@@ -130,7 +133,10 @@ class Trainer(Role):
         self._received = None
         self._round = order.round
         if order.weights is not None:
-            self._held.adapter(self.model).load(order.weights)
+            adapter = self._held.adapter(self.model)
+            told = order.extras.get(self._algorithm.name, {})
+            self._begun = self.regularizer.begin(told, order.weights, adapter)
+            adapter.load(self._begun)
 
     def _send_weights(self, tag: str) -> None:
         order = self._following.order
@@ -138,12 +144,25 @@ class Trainer(Role):
         if order is not None and order.weights is not None:
             delta = self._held.adapter(self.model).delta(order.weights, self._surroundings.memory.allocate)
             delta = self._refused(delta)
-        self.regularizer.update()
-        samples = int(self.dataset_size or 0)
+        samples = self._samples
         if samples <= 0:
             logger.warning("%s has no samples in round %s: its update does not count", self.config.name, self._round)
-        self._following.answer(self._channel(tag), delta, max(0, samples), {})
-        self._received = None
+        said = {} if delta is None else self._said(delta)
+        self.regularizer.update()
+        self._following.answer(self._channel(tag), delta, samples, said)
+        self._received = self._begun = None
+
+    def _said(self, delta: Weights) -> dict[str, Any]:
+        """What goes with the update: values by the name of what they are for."""
+        hyper = self.config.hyperparameters
+        rate = getattr(self, "learning_rate", None) or hyper.learning_rate
+        trained = Trained(self._samples, self.metrics or {}, rate, hyper.epochs, hyper.batch_size)
+        said = self.regularizer.finish(delta, trained, self._held.adapter(self.model))
+        return {self._algorithm.name: said} if said else {}
+
+    @property
+    def _samples(self) -> int:
+        return max(0, int(self.dataset_size or 0))
 
     def _refused(self, delta: Weights) -> Weights | None:
         """The update, or None if it would poison the mean; large ones are not looked through: it costs a pass."""

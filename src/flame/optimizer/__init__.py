@@ -3,17 +3,50 @@
 The *server half* is a `Step`: it makes the next model from the last one and the mean of the updates. The
 *client half* is a `Regularizer`: it adds a term to the loss that a trainer minimises. Either may do nothing.
 One algorithm is one file; the `sort` of a config's `optimizer` leads to it through `flame.extend`.
+
+What the halves have to say to each other travels in `extras[name]` of orders and updates:
+
+```
+server   tell ──────────────▶ begin    client      with every order
+         hear, beside ◀────── finish               with every update
+```
+
+A middle aggregator passes on what the server tells, hears what those below it say, and relays it as one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flame.weights.layout import Layout
+from flame.weights.adapters import Adapter
+from flame.weights.layout import Layout, Weights
+
+Said = Mapping[str, Any]
+"""What one half says to the other: plain values, and `Weights` of the model's layout, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a trainer knows of the round that it has trained in.
+
+    Attributes:
+        samples: how many it has.
+        metrics: what the program measured.
+        learning_rate: of its own training; None if nobody says.
+        epochs: how many times it goes through its samples, as the config has it.
+        batch_size: samples of a step, as the config has it.
+    """
+
+    samples: int
+    metrics: Mapping[str, Any]
+    learning_rate: float | None = None
+    epochs: int = 1
+    batch_size: int | None = None
 
 
 class Step(Protocol):
@@ -22,11 +55,51 @@ class Step(Protocol):
     A round is `open`, then `block` for every block of every floating-point segment, from several threads but
     never twice for the same place, then `close`. Integers are none of a step's business: they become base +
     mean.
+
+    What the client halves say is told to it before: `hear` for every update that counts, in the order in which they
+    were folded, then `gathered`. Among equals in a tree (a middle aggregator) it takes no step, and `relay` follows.
     """
 
     @property
     def repeatable(self) -> bool:
-        """Whether blocks may be asked for again after `open`, because a round's updates had to be read again."""
+        """Whether blocks may be asked for again after `open`, because a round's updates had to be read again.
+
+        A step that hears says False: what it has heard stays true, once its blocks are asked for.
+        """
+
+    def tell(self, sent: Weights, averaged: Collection[str]) -> Said:
+        """What goes to the client halves with an order; {} for nothing.
+
+        Args:
+            sent: the model, which is about to be sent out: a fresh copy that may be changed in place, and that the
+                updates will be relative to.
+            averaged: names of tensors that are measured rather than learned.
+        """
+
+    def hear(self, end: str, samples: int, said: Said) -> None:
+        """What was said with an update that counts, less the `Weights` in it.
+
+        Raises:
+            RunError: it does not say what it should.
+        """
+
+    def gathered(self, ends: Sequence[str]) -> None:
+        """All has been heard; `ends` are the peers that are there, whether they were asked or not."""
+
+    def beside(self, name: str, segment: int, where: slice, mean: NDArray[np.float64]) -> None:
+        """A block of the mean of the `Weights` that were said under a name, weighed like the updates themselves.
+
+        Called for every block of every segment, after all that `block` is called for.
+
+        Args:
+            name: the name.
+            segment: the number of the segment in the layout.
+            where: the elements of that segment.
+            mean: float64 of shape (elements,); may be overwritten.
+        """
+
+    def relay(self) -> Said:
+        """What has been heard, as the client half of one peer would say it; means of `Weights` are added to it."""
 
     def open(self, layout: Layout) -> None:
         """A round's blocks will come from models of this layout; state is allocated on first use."""
@@ -68,6 +141,30 @@ class Regularizer(Protocol):
     def update(self) -> None:
         """The round is over."""
 
+    def begin(self, said: Said, sent: Weights, adapter: Adapter) -> Weights:
+        """An order has come.
+
+        Args:
+            said: what the server half tells.
+            sent: the model that was sent, shared: not to be changed.
+            adapter: the trainer's model, not loaded yet.
+
+        Returns:
+            What training begins from; `sent`, as a rule.
+        """
+
+    def finish(self, delta: Weights, trained: Trained, adapter: Adapter) -> Said:
+        """Training is over; what goes to the server half with the update.
+
+        Args:
+            delta: the model minus what was sent, about to be sent itself; may be changed in place.
+            trained: what the trainer knows of the round.
+            adapter: the trainer's model, trained.
+
+        Raises:
+            RunError: the program has not done what the algorithm needs.
+        """
+
 
 class Optimizer(Protocol):
     """One algorithm of federated optimization."""
@@ -80,12 +177,16 @@ class Optimizer(Protocol):
     def step(self) -> Step:
         """The server half."""
 
-    def weigh(self, samples: int, staleness: int) -> tuple[float, float]:
+    def weigh(self, samples: int, staleness: int, said: Said) -> tuple[float, float]:
         """How an update counts: by what it is multiplied, and how much that adds to what the sum is divided by.
 
         Args:
             samples: how many are behind it.
             staleness: how many rounds ago its base was sent out; 0 in a synchronous federation.
+            said: what its client half, or a middle aggregator's relay, said with it.
+
+        Raises:
+            RunError: it does not say what it should.
         """
 
     @property

@@ -13,6 +13,7 @@ import math
 from typing import Any
 
 from flame.common.settings import refuse_others
+from flame.optimizer import Said
 from flame.optimizer.halves import Plain, Silent
 
 
@@ -26,6 +27,6 @@ class FedBuff:
         self.step = Plain()
         self.regularizer = Silent()
 
-    def weigh(self, samples: int, staleness: int) -> tuple[float, float]:
+    def weigh(self, samples: int, staleness: int, said: Said) -> tuple[float, float]:
         """1 / sqrt(1 + staleness), of a mean over updates."""
         return 1 / math.sqrt(1 + staleness), 1.0

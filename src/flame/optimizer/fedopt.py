@@ -25,7 +25,7 @@ import numpy as np
 
 from flame.common.settings import check_number, refuse_others
 from flame.errors import ConfigError
-from flame.optimizer.halves import BySamples, Floats, Silent
+from flame.optimizer.halves import BySamples, Floats, Mute, Silent
 from flame.weights.layout import Layout
 
 Moment = Callable[[Floats, Floats, float], None]
@@ -52,7 +52,7 @@ def yogi(v: Floats, square: Floats, beta_2: float) -> None:
     np.subtract(v, square, out=v)
 
 
-class Adaptive:
+class Adaptive(Mute):
     """The server half: x, m and v for every floating-point element, made in the first round."""
 
     repeatable = False

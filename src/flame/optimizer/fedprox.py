@@ -11,10 +11,10 @@ from typing import Any
 
 from flame.common.settings import check_number, refuse_others
 from flame.errors import ConfigError
-from flame.optimizer.halves import BySamples, Plain
+from flame.optimizer.halves import Alone, BySamples, Plain
 
 
-class Proximal:
+class Proximal(Alone):
     """The client half: (mu/2) * ||w - w_t||^2 over the trainable parameters."""
 
     def __init__(self, mu: float) -> None:
@@ -35,9 +35,6 @@ class Proximal:
             self._sent = [_frozen(parameter) for parameter in w_t]
         square = sum((((now - sent) ** 2).sum() for now, sent in zip(w, self._sent, strict=True)), 0.0)
         return self.mu / 2 * square
-
-    def save_state(self, state: Any, **values: Any) -> None:
-        """Keeps nothing."""
 
     def update(self) -> None:
         """The round is over: forget what was sent. It is no error if `get_term` was never called."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flame.errors import ConfigError
-from flame.weights.layout import Layout
+from flame.optimizer import Said, Trained
+from flame.weights.adapters import Adapter
+from flame.weights.layout import Layout, Weights
 
 Floats = NDArray[np.float64]
 
@@ -17,12 +19,33 @@ Floats = NDArray[np.float64]
 class BySamples:
     """An update counts for as much as there are samples behind it."""
 
-    def weigh(self, samples: int, staleness: int) -> tuple[float, float]:
+    def weigh(self, samples: int, staleness: int, said: Said) -> tuple[float, float]:
         """Its samples, however old it is."""
         return float(samples), float(samples)
 
 
-class Plain:
+class Mute:
+    """What a server half has that says nothing to the client halves, and hears nothing of them."""
+
+    def tell(self, sent: Weights, averaged: Collection[str]) -> Said:
+        """Nothing."""
+        return {}
+
+    def hear(self, end: str, samples: int, said: Said) -> None:
+        """Does not listen."""
+
+    def gathered(self, ends: Sequence[str]) -> None:
+        """Needs nothing."""
+
+    def beside(self, name: str, segment: int, where: slice, mean: Floats) -> None:
+        """Does not listen."""
+
+    def relay(self) -> Said:
+        """Nothing."""
+        return {}
+
+
+class Plain(Mute):
     """The server half of plain averaging: the next model is the last one plus the mean update."""
 
     repeatable = True
@@ -51,15 +74,27 @@ class Plain:
             raise ConfigError("optimizer", f"a state of {', '.join(state)} belongs to another optimizer")
 
 
-class Silent:
-    """The client half that adds nothing to the loss."""
-
-    def get_term(self, **values: Any) -> float:
-        """Zero, whatever is given."""
-        return 0.0
+class Alone:
+    """What a client half has that neither hears of the server half nor says anything to it."""
 
     def save_state(self, state: Any, **values: Any) -> None:
         """Keeps nothing."""
 
     def update(self) -> None:
         """Needs nothing."""
+
+    def begin(self, said: Said, sent: Weights, adapter: Adapter) -> Weights:
+        """Training begins from what was sent."""
+        return sent
+
+    def finish(self, delta: Weights, trained: Trained, adapter: Adapter) -> Said:
+        """Says nothing."""
+        return {}
+
+
+class Silent(Alone):
+    """The client half that adds nothing to the loss."""
+
+    def get_term(self, **values: Any) -> float:
+        """Zero, whatever is given."""
+        return 0.0

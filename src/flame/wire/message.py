@@ -26,7 +26,7 @@ class Order(msgspec.Struct, frozen=True, gc=False):
         round: the round this belongs to, from 1.
         weights: the model to begin from, shared and not to be written into; None if the order carries none.
         end: whether this was the last one and the receiver may go home.
-        extras: plain values by the name of the algorithm that they belong to.
+        extras: plain values and weights by the name of the algorithm that they belong to.
     """
 
     round: int
@@ -51,7 +51,7 @@ class Update(msgspec.Struct, frozen=True, gc=False):
         weights: what was learned (by convention the difference from the order's weights); None if nothing.
         samples: how many samples are behind it.
         round: the round of the order that it answers.
-        extras: plain values by the name of the algorithm that they belong to.
+        extras: plain values and weights by the name of the algorithm that they belong to.
     """
 
     weights: Weights | None
