@@ -40,6 +40,32 @@ def test_each_tier_drops_the_last_part_of_a_path() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("name", templates())
+def test_a_file_may_name_a_template(name: str) -> None:
+    assert read({"template": name}) == template(name)
+    assert read({"//": "why", "template": name, "options": {**options_of(name), "//": "all of them"}}) == template(name)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"template": "star"}, "template: there is no template 'star'"),
+        ({"template": 3}, "there is no template 3"),
+        ({"template": "two-tier", "roles": []}, "roles: is not a key beside `template`"),
+        ({"template": "hierarchical", "options": {"deth": 4}}, "options.deth: is no option of hierarchical"),
+        ({"template": "hierarchical", "options": {"depth": "4"}}, "options.depth: is '4'"),
+        ({"template": "hierarchical", "options": {"depth": True}}, "options.depth: is True"),
+        ({"template": "hierarchical", "options": {"regions": "eu"}}, "options.regions: is 'eu'"),
+        ({"template": "hierarchical", "options": {"depth": 2}}, "it is at least 3"),
+        ({"template": "hierarchical", "options": []}, "options: is not an object"),
+        ({"template": "parallel", "options": {"experiments": ["a", "a"]}}, "listed twice"),
+    ],
+)
+def test_a_file_that_names_a_template_badly_is_refused(content: dict[str, object], said: str) -> None:
+    with pytest.raises(TagError, match=said):
+        read(content)
+
+
 def test_bad_names_and_options_are_refused_by_name() -> None:
     with pytest.raises(ExtensionError, match="two-tier"):
         template("three-tier")

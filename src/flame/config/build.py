@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from flame.config.read import backend_sort, func_tag_map
 from flame.config.records import Broker, Job, JobSpec, ModelSpec, Network
 from flame.config.worker import Config
-from flame.tag import Tag, WorkerSpec
+from flame.tag import Role, Tag, WorkerSpec
+from flame.tag.parts import parts, places
 
 
 def configs(tag: Tag, job: JobSpec, specs: Iterable[WorkerSpec]) -> Iterator[Config]:
@@ -20,17 +21,30 @@ def configs(tag: Tag, job: JobSpec, specs: Iterable[WorkerSpec]) -> Iterator[Con
         TagError: a worker's role is not in the TAG.
         ConfigError: the job names a backend that nobody knows.
     """
+    chosen = _models(tag, job)
     kinds: dict[tuple[str, int], Config] = {}
     counts: dict[str, int] = {}
     for spec in specs:
         role = spec.role
-        model = job.model_of(spec.group_association.values()) if job.experiments else job.model
+        model = chosen(tag.role(role), spec) if job.experiments else job.model
         kind = role, id(model)
         if kind not in kinds:
             kinds[kind] = _of_role(tag, job, role, model)
         number = counts.get(role, 0)
         counts[role] = number + 1
         yield kinds[kind].for_worker(spec.task_id, spec.group_association, spec.dataset, f"{role}/{number}")
+
+
+def _models(tag: Tag, job: JobSpec) -> Callable[[Role, WorkerSpec], ModelSpec]:
+    """Which settings a worker gets: those of the experiment that its federation is, or the job's."""
+    numbers = parts(tag)
+    by_number = {number: job.experiments[group] for (_, group), number in numbers.items() if group in job.experiments}
+
+    def model(role: Role, spec: WorkerSpec) -> ModelSpec:
+        mine = places(tag, role, spec.group_association)
+        return by_number.get(numbers[mine[0]], job.model) if mine else job.model
+
+    return model
 
 
 def _of_role(tag: Tag, job: JobSpec, role: str, model: ModelSpec) -> Config:

@@ -8,7 +8,7 @@ The workers of a role share their records: nothing in them, `kwargs` included, m
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import field as record_field
 from enum import StrEnum
 from types import MappingProxyType
@@ -324,7 +324,7 @@ class JobSpec:
         brokers: the host of each sort of broker.
         seed: from which every worker's random streams are derived.
         model: the settings that every worker gets.
-        experiments: the settings of the workers in a group instead, by group.
+        experiments: the settings of a federation's workers instead, by a group of it.
     """
 
     id: str
@@ -338,7 +338,3 @@ class JobSpec:
     seed: int = 0
     model: ModelSpec = record_field(default_factory=ModelSpec)
     experiments: Mapping[str, ModelSpec] = record_field(default_factory=dict)
-
-    def model_of(self, groups: Iterable[str]) -> ModelSpec:
-        """The settings of a worker that is in these groups."""
-        return next((self.experiments[group] for group in groups if group in self.experiments), self.model)

@@ -20,6 +20,7 @@ from flame.errors import ConfigError, WorkerFailed
 from flame.runtime.launch import Crew
 from flame.runtime.reports import Done, Measured, Progress, Report, RoundClosed
 from flame.tag import Tag
+from flame.tag.parts import parts, places
 
 
 @dataclass(slots=True)
@@ -128,7 +129,7 @@ class Record:
             "command": self.settings.command,
             "settings": dict(self.settings.values),
         }
-        if parts := apart(self.crew.configs):
+        if parts := apart(self.tag, self.crew.configs):
             first = {config.name: config.to_dict() for config in self.crew.configs if config.name in first_of(parts)}
             summary["experiments"] = {
                 label: {"workers": names, "settings": {key: first[names[0]].get(key) for key in OF_A_MODEL}}
@@ -254,41 +255,24 @@ def _config_lines(configs: Sequence[Config]) -> Iterator[str]:
         yield f"{mine[:-1]},{shared[kind]}\n"
 
 
-def apart(configs: Sequence[Config]) -> dict[str, list[str]]:
+def apart(tag: Tag, configs: Sequence[Config]) -> dict[str, list[str]]:
     """The federations of a run that never meet, by the groups that only they have; {} if there is but one.
 
     Returns:
         The names of each one's workers; {} too for more than 10,000 workers, which nobody looks at one by one.
     """
-    if len(configs) > MOST_NAMED:
+    found = parts(tag)
+    if len(configs) > MOST_NAMED or len(set(found.values())) < 2:
         return {}
-    leads: dict[tuple[str, str], tuple[str, str]] = {}
-
-    def root(place: tuple[str, str]) -> tuple[str, str]:
-        while (above := leads.setdefault(place, place)) != place:
-            place = above
-        return place
-
-    places = [
-        [
-            (name, channel.group_by.groupable_value(config.group_association.get(name)))
-            for name, channel in config.channels.items()
-        ]
-        for config in configs
-    ]
-    for mine in places:
-        for place in mine[1:]:
-            leads[root(place)] = root(mine[0])
-    parts: dict[tuple[str, str], list[str]] = {}
-    groups: dict[tuple[str, str], dict[str, None]] = {}
-    for config, mine in zip(configs, places, strict=True):
+    names: dict[int, list[str]] = {}
+    for config in configs:
+        mine = places(tag, tag.role(config.role), config.group_association)
         if mine:
-            at = root(mine[0])
-            parts.setdefault(at, []).append(config.name)
-            groups.setdefault(at, {}).update(dict.fromkeys(group for _, group in mine))
-    if len(parts) < 2:
-        return {}
-    return {" ".join(groups[at]): names for at, names in parts.items()}
+            names.setdefault(found[mine[0]], []).append(config.name)
+    groups: dict[int, dict[str, None]] = {}
+    for (_, group), number in found.items():
+        groups.setdefault(number, {})[group] = None
+    return {" ".join(groups[number]): workers for number, workers in names.items()}
 
 
 def first_of(parts: Mapping[str, list[str]]) -> set[str]:

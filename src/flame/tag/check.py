@@ -81,13 +81,20 @@ def read(
 ) -> Tag:
     """A TAG from a JSON or YAML file, or from the values that one holds.
 
+    A file may name a template instead: `{"template": "hierarchical", "options": {"regions": ["eu", "na"]}}`.
+
     The other arguments are those of `check`.
 
     Raises:
         TagError: it cannot be read, or it breaks invariants; `.findings` lists every place at once.
     """
     content = source if isinstance(source, Mapping) else load.load(source)
-    tag, wrong = door.parse(content)
+    if isinstance(content, Mapping) and "template" in content:
+        from flame.tag.templates import named  # templates are made with `build`, which checks
+
+        tag, wrong = named(content), list[Finding]()
+    else:
+        tag, wrong = door.parse(content)
     actions = {**protocol.BUILT_IN, **protocols}
     broken = frozenset(finding.path for finding in wrong)
     found = wrong + _findings(Facts(tag, code, tags_of, actions, backends, data, broken))

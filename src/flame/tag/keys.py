@@ -98,12 +98,21 @@ TAG = (
 )
 
 
+#: A TAG file that is a template's name and its options, instead.
+TEMPLATE = (
+    Key("template", _NAME, "The template's name.", True),
+    Key("options", {"type": "object"}, "Its options; `flame tag template` lists them."),
+)
+
+
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of a TAG file, for editors: it sees shapes, `check` sees the rest."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Flame TAG",
-        **_object(TAG),
+        "if": {"required": ["template"]},
+        "then": _object(TEMPLATE),
+        "else": _object(TAG),
         "$defs": {
             "role": _object(ROLE),
             "channel": _object(CHANNEL),

@@ -7,13 +7,18 @@ is a function and a line there.
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from flame.errors import ConfigError, ExtensionError
+from flame.errors import ConfigError, ExtensionError, TagError
 from flame.tag.build import build
-from flame.tag.schema import DEFAULT_GROUP, Tag
+from flame.tag.finding import Finding, hint
+from flame.tag.keys import COMMENT, TEMPLATE
+from flame.tag.schema import DEFAULT_GROUP, Channel, Compression, Tag
 
+FILE_KEYS = tuple(key.name for key in TEMPLATE)
 TRAINER, AGGREGATOR = "fetch upload", "distribute aggregate"
 
 
@@ -32,6 +37,50 @@ def template(name: str, **options: Any) -> Tag:
             known = ", ".join(inspect.signature(make).parameters)
             raise ConfigError(f"template {name}", f"has no option {option!r}", f"options: {known}")
     return make(**options)
+
+
+def named(content: Mapping[str, Any]) -> Tag:
+    """The TAG of a file that names a template.
+
+    Raises:
+        TagError: there is no such template, or it has no such options.
+    """
+    found = [
+        Finding(str(key), "is not a key beside `template`", hint(str(key), FILE_KEYS), "unknown-key")
+        for key in content
+        if key not in (*FILE_KEYS, COMMENT)
+    ]
+    name, options = content["template"], content.get("options", {})
+    if not isinstance(name, str) or name not in TEMPLATES:
+        fix = f"there are: {', '.join(sorted(TEMPLATES))}"
+        raise TagError([*found, Finding("template", f"there is no template {name!r}", fix, "unknown-template")])
+    if not isinstance(options, Mapping):
+        raise TagError([*found, Finding("options", "is not an object {option: value}", "", "shape")])
+    given = {key: value for key, value in options.items() if key != COMMENT}
+    found += filter(None, (_fault(name, key, value) for key, value in given.items()))
+    if not found:
+        try:
+            return template(name, **given)
+        except (ConfigError, TagError) as error:
+            found = [Finding("options", str(error), "", "bad-option")]
+    raise TagError(found)
+
+
+def _fault(name: str, option: str, value: object) -> Finding | None:
+    """What is wrong with an option of a template."""
+    defaults, path = options_of(name), f"options.{option}"
+    if option not in defaults:
+        return Finding(path, f"is no option of {name}", f"options: {', '.join(defaults)}", "unknown-option")
+    if not _like(value, defaults[option]):
+        return Finding(path, f"is {value!r}", f"write something like {json.dumps(defaults[option])}", "shape")
+    return None
+
+
+def _like(value: object, default: object) -> bool:
+    """Whether a value from a file can stand for an option with that default."""
+    if isinstance(default, str | bool | int):
+        return type(value) is type(default)
+    return isinstance(value, list | tuple) and all(isinstance(one, str) for one in value)
 
 
 def templates() -> dict[str, str]:
@@ -81,6 +130,41 @@ def hierarchical(*, regions: Sequence[str] = ("eu", "na"), depth: int = 3, repli
     return tag.done()
 
 
+def deep(*, regions: Sequence[str] = ("eu/north", "eu/south", "na/east"), replica: int = 1) -> Tag:
+    """Four tiers: sites below edges, edges below clouds, and one aggregator over all."""
+    return replace(hierarchical(regions=regions, depth=4, replica=replica), name="deep")
+
+
+def load_balanced(*, group: str = DEFAULT_GROUP, aggregators: int = 2) -> Tag:
+    """Several middle aggregators in one group, any of which a trainer may work for, below a top aggregator."""
+    _at_least("load-balanced", "aggregators", aggregators, 1)
+    return replace(hierarchical(regions=(group,), replica=aggregators), name="load-balanced")
+
+
+def edge_cloud(*, regions: Sequence[str] = ("eu", "na")) -> Tag:
+    """Three tiers over two networks: shared memory within a site, MQTT with int8 from there to the cloud."""
+    tag = hierarchical(regions=regions)
+    below, above = tag.channels
+    up = replace(above, backend="mqtt", compression=Compression("int8"))
+    return _renamed(tag, "edge-cloud", replace(below, backend="shm"), up)
+
+
+def cross_device(*, group: str = DEFAULT_GROUP) -> Tag:
+    """A star of many small devices: MQTT, and what they send in eight bits."""
+    tag = two_tier(group=group)
+    return _renamed(tag, "cross-device", replace(tag.channels[0], backend="mqtt", compression=Compression("int8")))
+
+
+def cross_silo(*, group: str = DEFAULT_GROUP) -> Tag:
+    """A star of a few organizations, which are called directly."""
+    tag = two_tier(group=group)
+    return _renamed(tag, "cross-silo", replace(tag.channels[0], backend="p2p"))
+
+
+def _renamed(tag: Tag, name: str, *channels: Channel) -> Tag:
+    return replace(tag, name=name, channels=channels)
+
+
 def _shortened(regions: Sequence[str], up: int, *, is_top: bool) -> dict[str, str]:
     """For each region its group, some tiers up."""
     if is_top:
@@ -100,6 +184,20 @@ def parallel(*, experiments: Sequence[str] = ("asia", "eu", "us")) -> Tag:
         .channel("param-channel", {"trainer": TRAINER, "aggregator": AGGREGATOR}, groups=experiments)
         .done()
     )
+
+
+def parallel_trees(*, experiments: Sequence[str] = ("plain", "changed"), regions: Sequence[str] = ("eu", "na")) -> Tag:
+    """Several three-tier federations side by side that never meet."""
+    _at_least("parallel-trees", "experiments", len(experiments), 1)
+    tops = {f"{experiment}-{region}": experiment for experiment in experiments for region in regions}
+    places = list(tops)
+    tag = build("parallel-trees")
+    tag.role("trainer", *({"param-channel": place} for place in places), data_consumer=True)
+    tag.role("middle-aggregator", *({"param-channel": at, "global-channel": tops[at]} for at in places))
+    tag.role("top-aggregator", *({"global-channel": experiment} for experiment in experiments))
+    tag.channel("param-channel", {"trainer": TRAINER, "middle-aggregator": AGGREGATOR}, groups=places)
+    tag.channel("global-channel", {"middle-aggregator": TRAINER, "top-aggregator": AGGREGATOR}, groups=experiments)
+    return tag.done()
 
 
 def clustered(*, clusters: int = 2) -> Tag:
@@ -165,8 +263,14 @@ def _at_least(name: str, option: str, value: int, least: int) -> None:
 
 TEMPLATES: Mapping[str, Callable[..., Tag]] = {
     "two-tier": two_tier,
+    "cross-silo": cross_silo,
+    "cross-device": cross_device,
     "hierarchical": hierarchical,
+    "deep": deep,
+    "load-balanced": load_balanced,
+    "edge-cloud": edge_cloud,
     "parallel": parallel,
+    "parallel-trees": parallel_trees,
     "clustered": clustered,
     "distributed": distributed,
     "hybrid": hybrid,
