@@ -43,14 +43,14 @@ def test_nothing_is_proposed_for_what_is_like_nothing() -> None:
 @pytest.mark.parametrize(
     ("content", "listed"),
     [
-        ({}, "rounds epochs batchSize learningRate weightDecay aggGoal concurrency minPeers"),
+        ({}, "rounds epochs batchSize learningRate weightDecay aggGoal concurrency minPeers simulatedTime"),
         (
             {"batch_size": 4, "bins": 8, "aggGoal": 2},
-            "rounds epochs batch_size learningRate weightDecay aggGoal concurrency minPeers bins",
+            "rounds epochs batch_size learningRate weightDecay aggGoal concurrency minPeers simulatedTime bins",
         ),
         (
             {"batch_size": 4, "batchSize": 8},
-            "rounds epochs batch_size learningRate weightDecay aggGoal concurrency minPeers",
+            "rounds epochs batch_size learningRate weightDecay aggGoal concurrency minPeers simulatedTime",
         ),
     ],
 )

@@ -133,6 +133,7 @@ def test_empty_hyperparameters_are_the_defaults(content: object) -> None:
         "aggregation_goal": None,
         "concurrency": None,
         "min_peers": None,
+        "simulated_time": None,
     }
 
 

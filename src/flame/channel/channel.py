@@ -274,6 +274,12 @@ class Channel:
             self._asked.pop(end, None)  # said once: whoever takes again waits for what comes from now on
         return None if taken is None else taken[2]
 
+    def next_of(self, end: str) -> Message | None:
+        """Wait for the next message of a peer, and leave it to be taken; None if the peer has gone."""
+        self._await_message(end, None, self._asked.get(end))
+        box = self._inbox.get(end)
+        return box[0][2] if box else None
+
     def put(self, source: str, message: Message) -> None:
         """Take in a message; the backend calls this."""
         signed(message, source)
@@ -317,6 +323,11 @@ class Channel:
     def _take(
         self, end: str, deadline_s: float | None = None, asked: int | None = None
     ) -> tuple[int, float, Message] | None:
+        self._await_message(end, deadline_s, asked)
+        box = self._inbox.get(end)
+        return box.popleft() if box else None
+
+    def _await_message(self, end: str, deadline_s: float | None, asked: int | None) -> None:
         members = self._members
 
         def answered() -> bool:
@@ -333,8 +344,6 @@ class Channel:
                 raise DeadlinePassed(what(), deadline_s or 0.0)
         finally:
             self.awaited = None
-        box = self._inbox.get(end)
-        return box.popleft() if box else None
 
     def first_of(self, ends: Collection[str]) -> str:
         """The peer whose message came first, or one that has gone; waits for one."""

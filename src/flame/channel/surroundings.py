@@ -23,8 +23,10 @@ class Events(Protocol):
     def metrics(self, round_number: int, values: Mapping[str, object]) -> None:
         """What a worker measured in a round."""
 
-    def round_closed(self, round_number: int, asked: int, folded: int, nbytes: int) -> None:
-        """An aggregator that leads the run has closed a round."""
+    def round_closed(
+        self, round_number: int, asked: int, folded: int, nbytes: int, simulated_s: float | None = None
+    ) -> None:
+        """An aggregator that leads the run has closed a round, so many simulated seconds after the run began."""
 
     def model(self, save: Callable[[str], None]) -> None:
         """A final model is there; `save(path)` writes it."""

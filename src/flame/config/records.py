@@ -228,6 +228,7 @@ class _Known(Struct, rename="camel"):
     aggregation_goal: int | None = field(default=None, name="aggGoal")
     concurrency: int | None = None
     min_peers: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    simulated_time: dict[str, Any] | None = None
 
 
 #: The JSON name of each known hyperparameter.
@@ -237,10 +238,11 @@ JSON_NAMES: Mapping[str, str] = dict(zip(_Known.__struct_fields__, _Known.__stru
 class Hyperparameters:
     """Numbers that role code reads: `config.hyperparameters.rounds`.
 
-    Eight are known: `rounds`, `epochs`, `batch_size`, `learning_rate`, `weight_decay`, `aggregation_goal`,
-    `concurrency`, and `min_peers`, how many peers an aggregator waits for before its first round. They may be given
-    under their JSON names (`batchSize`, …, `aggGoal`) or their own, which win; a numeric string becomes a number. All
-    else is kept as it is, as an attribute of the same name.
+    Nine are known: `rounds`, `epochs`, `batch_size`, `learning_rate`, `weight_decay`, `aggregation_goal`,
+    `concurrency`, `min_peers`, how many peers an aggregator waits for before its first round, and `simulated_time`,
+    how long a trainer's work would take (see `flame.engine.simulated`). They may be given under their JSON names
+    (`batchSize`, …, `aggGoal`) or their own, which win; a numeric string becomes a number. All else is kept as it is,
+    as an attribute of the same name.
 
     Raises:
         ConfigError: a known one is not a number, or one has the name of a method.
@@ -254,6 +256,7 @@ class Hyperparameters:
     aggregation_goal: int | None
     concurrency: int | None
     min_peers: int | None
+    simulated_time: dict[str, Any] | None
 
     def __init__(self, /, **values: Any) -> None:
         if taken := [name for name in ("dict", "to_dict") if name in values]:

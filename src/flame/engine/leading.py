@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
 
 from flame.backend.pool import Pool
@@ -14,6 +14,7 @@ from flame.engine.fold import SMALL, WeightedMean
 from flame.engine.gate import Gate, WhenLost
 from flame.engine.hearing import Heard, Hearing, heard, not_finite
 from flame.engine.round import Round, Verdict
+from flame.engine.simulated import Clock, time_of
 from flame.errors import DecodeError, PeerLost, RunError, TooFewAnswers
 from flame.optimizer import Optimizer
 from flame.weights.adapters import Adapter
@@ -36,12 +37,16 @@ class Leading:
         memory: for weights that go to peers.
         gate: when a round's answers are enough, and what follows when a peer goes.
         patience_s: how long a peer that has gone is waited for, where the gate waits.
+        clock: what time it is, where time is simulated.
     """
 
-    def __init__(self, optimizer: Optimizer, memory: Pool, gate: Gate, patience_s: float) -> None:
+    def __init__(
+        self, optimizer: Optimizer, memory: Pool, gate: Gate, patience_s: float, clock: Clock | None = None
+    ) -> None:
         self._optimizer = optimizer
         self._memory = memory
         self._gate, self._patience_s = gate, patience_s
+        self.clock = clock
         self._round = Round(0, gate)
         self._asked: tuple[Channel, Order] | None = None
         self._fold, self._hearing = WeightedMean(), Hearing(memory)
@@ -73,7 +78,7 @@ class Leading:
         order = self._open(channel, make(), Round(0, self._gate))
         ends = channel.ends("send")
         self._round.ask(ends)
-        channel.post(ends, order)
+        self._post(channel, ends, order)
         return len(ends)
 
     def gather(self, channel: Channel) -> None:
@@ -156,6 +161,8 @@ class Leading:
         if message is None:
             self._gone(channel, end)
         elif isinstance(message, Update):
+            if self.clock is not None:
+                self.clock.reach(time_of(message, end))
             self._offer(end, message)
         else:
             raise RunError(
@@ -186,7 +193,7 @@ class Leading:
         if not channel.await_return(end, self._patience_s, anew=True):
             raise PeerLost(end, f"it went in round {number} and did not come back within {self._patience_s:g} s")
         assert self._asked is not None  # it was asked
-        channel.post([end], self._asked[1])
+        self._post(channel, [end], self._asked[1])
 
     def _enough(self) -> None:
         round_ = self._round
@@ -208,6 +215,9 @@ class Leading:
         self._round, self._asked, self._base = round_, (channel, order), order.weights
         round_.number = order.round
         return order
+
+    def _post(self, channel: Channel, ends: Sequence[str], order: Order) -> None:
+        channel.post(ends, order if self.clock is None else self.clock.stamped(order))
 
     def _let_go(self) -> None:
         """The memory of what was gathered is free for others."""

@@ -45,7 +45,7 @@ class Streaming(Leading):
         ends = [end for end in channel.ends("send") if end not in self._busy]
         self._round.ask(ends)
         self._busy.update(dict.fromkeys(ends))
-        channel.post(ends, order)
+        self._post(channel, ends, order)
         return len(self._busy)
 
     def gather(self, channel: Channel) -> None:

@@ -64,6 +64,7 @@ class RoundRow(NamedTuple):
     folded: int
     bytes: int
     worker: str
+    simulated_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -273,7 +274,8 @@ def _span(row: Mapping[str, Any]) -> Span:
 def _round(row: Mapping[str, Any]) -> RoundRow:
     at, asked, folded, sent = (_whole(row, key) for key in ("round", "asked", "folded", "bytes"))
     worker = _text(row, "worker")
-    return RoundRow(at, _clock(row, "start"), _clock(row, "seconds"), asked, folded, sent, worker)
+    simulated_s = _clock(row, "simulated_s") if "simulated_s" in row else None
+    return RoundRow(at, _clock(row, "start"), _clock(row, "seconds"), asked, folded, sent, worker, simulated_s)
 
 
 def _ranks(tag: Mapping[str, Any], records: Iterable[Record]) -> tuple[frozenset[str], list[str]]:

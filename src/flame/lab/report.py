@@ -211,11 +211,13 @@ def _rounds(run: History) -> str:
             quantity(row.asked),
             quantity(row.folded),
             quantity(row.bytes, size(row.bytes)),
+            *([] if row.simulated_s is None else [quantity(row.simulated_s, seconds(row.simulated_s))]),
             Cell(theme.shorten(row.worker, 40)),
         )
         for row in run.rounds[:_MAX_ROUNDS]
     ]
-    return page.table(("round", "began after", "took", "asked", "folded", "bytes", "by"), rows)
+    simulated = ["simulated"] if any(row.simulated_s is not None for row in run.rounds) else []
+    return page.table(("round", "began after", "took", "asked", "folded", "bytes", *simulated, "by"), rows)
 
 
 def _sites(run: History) -> str:

@@ -13,7 +13,7 @@ from flame.lab.history import Curve, History, mean
 _FALLS = re.compile(r"loss|err(or)?\b|mse|mae|perplexity|nll|divergence|distance", re.IGNORECASE)
 _JUDGES = re.compile(r"acc|auc|f1|dice|iou|score|r2\b", re.IGNORECASE)
 _UNSEEN = re.compile(r"test|val|eval", re.IGNORECASE)
-_PLUMBING = re.compile(r"\.(runtime|starttime|bytes)$")
+_PLUMBING = re.compile(r"\.(runtime|starttime|bytes)$|^simulated_s$")
 
 _MAX_HIGHLIGHTS = 6
 _FEW_SITES = 4  # this many sites are told apart by colour

@@ -6,17 +6,20 @@ from functools import partial
 from typing import Any
 
 from flame.channel.channel import Channel
+from flame.channel.surroundings import Surroundings
 from flame.common.custom_abcmeta import abstract_attribute
 from flame.config import Config
 from flame.engine.following import Following, Held
 from flame.engine.gate import Gate
 from flame.engine.leading import Leading
 from flame.engine.parts import gate_of, optimizer_of, patience_of, registry_of
+from flame.engine.simulated import NAME, clock_of, time_of
 from flame.errors import RecipeError, RunError
 from flame.mode.composer import Composer
 from flame.mode.role import Role, quiet
 from flame.mode.tasklet import Loop, Tasklet
 from flame.mode.training import TAG_FETCH, TAG_UPLOAD
+from flame.optimizer import Optimizer
 from flame.plugin import PluginManager, PluginType
 from flame.weights.layout import Weights
 from flame.weights.safetensors import write
@@ -100,6 +103,8 @@ class TopAggregator(Role):
 
     def save_metrics(self) -> None:
         """Hand this round's metrics on and start afresh."""
+        if self._leading.clock is not None:
+            self.update_metrics({"simulated_s": self._leading.clock.now})
         if self._timed is not None:
             self.registry_client.save_metrics(self._round - 1, {**(self.metrics or {}), **self.mc.get()})
             self.mc.clear()
@@ -162,7 +167,9 @@ class TopAggregator(Role):
         self._leading.close(self._held.adapter(self.model))
         events, round_ = self._surroundings.events, self._leading.round
         if events is not None:
-            events.round_closed(self._round, round_.asked, round_.folded, channel.sent_bytes)
+            clock = self._leading.clock
+            now = None if clock is None else clock.now
+            events.round_closed(self._round, round_.asked, round_.folded, channel.sent_bytes, now)
 
     @classmethod
     def check_config(cls, config: Config) -> None:
@@ -177,7 +184,7 @@ class TopAggregator(Role):
 
     def _leads(self) -> Leading:
         """What carries the rounds out."""
-        return Leading(self.optimizer, self._surroundings.memory, self._gate, self.config.network.patience)
+        return leading_of(self.config, self.optimizer, self._gate, self._surroundings)
 
     def _answers(self) -> Tasklet:
         """The tasklets of a round up to its last answer."""
@@ -291,7 +298,7 @@ class MiddleAggregator(Role):
 
     def _leads(self) -> Leading:
         """What carries the rounds below out."""
-        return Leading(self.optimizer, self._surroundings.memory, self._gate, self.config.network.patience)
+        return leading_of(self.config, self.optimizer, self._gate, self._surroundings)
 
     def _answers(self) -> Tasklet:
         """The tasklets of a round up to its last answer."""
@@ -309,6 +316,8 @@ class MiddleAggregator(Role):
     def _distribute_weights(self, tag: str) -> None:
         order = self._following.order
         assert order is not None  # `fetch` comes first
+        if self._leading.clock is not None:
+            self._leading.clock.reach(time_of(order, "the aggregator above"))
         channel = self._channel(tag)
         at_least = enough(self._gate, self.config, begun=self._begun)
         self.trainer_no_show = channel.await_join(WAIT_TIME_FOR_TRAINER, at_least)
@@ -320,7 +329,7 @@ class MiddleAggregator(Role):
 
     def _nobody_came(self) -> None:
         """Nobody joined below in time: there is nothing to answer."""
-        self._following.answer(self._channel(TAG_UPLOAD), None, 0, {})
+        self._following.answer(self._channel(TAG_UPLOAD), None, 0, self._extras())
 
     def _aggregate_weights(self, tag: str) -> None:
         self._leading.gather(self._channel(tag))
@@ -328,7 +337,11 @@ class MiddleAggregator(Role):
 
     def _send_weights(self, tag: str) -> None:
         mean, said = self._leading.mean()
-        self._following.answer(self._channel(tag), mean, self.dataset_size, said)
+        self._following.answer(self._channel(tag), mean, self.dataset_size, {**said, **self._extras()})
+
+    def _extras(self) -> dict[str, Any]:
+        """What the aggregator above is told beside what its algorithm says."""
+        return {} if self._leading.clock is None else {NAME: self._leading.clock.now}
 
 
 def waiting_gate_of(config: Config) -> Gate:
@@ -340,6 +353,11 @@ def waiting_gate_of(config: Config) -> Gate:
     if str(config.gate.sort) == "goal":
         raise RecipeError("gate.sort: goal is for asynchronous aggregators; a synchronous one's gate is everyone")
     return gate_of(config)
+
+
+def leading_of(config: Config, optimizer: Optimizer, gate: Gate, around: Surroundings) -> Leading:
+    """What carries out the rounds of a synchronous aggregator."""
+    return Leading(optimizer, around.memory, gate, config.network.patience, clock_of(config))
 
 
 def enough(gate: Gate, config: Config, *, begun: bool) -> int:

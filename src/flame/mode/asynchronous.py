@@ -5,7 +5,7 @@ J. Nguyen et al.: Federated Learning with Buffered Asynchronous Aggregation (Fed
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from flame.channel.channel import Channel
 from flame.config import Config
@@ -13,6 +13,7 @@ from flame.config import Gate as ConfiguredGate
 from flame.engine.gate import Gate, Goal
 from flame.engine.leading import Leading
 from flame.engine.parts import gate_of
+from flame.engine.simulated import Arrivals, clock_of
 from flame.engine.streaming import Streaming
 from flame.errors import RecipeError
 from flame.mode import aggregating
@@ -36,8 +37,11 @@ class _Asynchronous(Role):
     def _leads(self) -> Leading:
         around, patience_s = self._surroundings, self.config.network.patience
         # In a host, what is heard next shall not depend on which process was faster: everybody takes equally long.
-        arrivals = Channel.first_of if around.fiber is None else _as_asked
-        return Streaming(self.optimizer, around.memory, self._gate, patience_s, arrivals=arrivals)
+        arrivals: Callable[[Channel, list[str]], str] = Channel.first_of if around.fiber is None else _as_asked
+        clock = clock_of(self.config)
+        if clock is not None:
+            arrivals = Arrivals(clock)
+        return Streaming(self.optimizer, around.memory, self._gate, patience_s, clock, arrivals=arrivals)
 
     def _begin(self) -> None:
         self._leading.begin()

@@ -14,6 +14,7 @@ from flame.channel.manager import ChannelManager
 from flame.channel.surroundings import Surroundings
 from flame.common.custom_abcmeta import ABCMeta, abstract_attribute
 from flame.config import Config
+from flame.engine.simulated import work_of
 from flame.errors import RecipeError, WorkflowError
 from flame.mode.composer import Composer
 from flame.mode.function import Function, declared
@@ -93,6 +94,7 @@ class Role(metaclass=ABCMeta):
             RecipeError: they contradict what the role does, or something that they choose is not available.
         """
         _refuse_what_is_missing(config)
+        work_of(config)
 
     def internal_init(self) -> None:
         """Join the channels. Runs before the program's own methods."""

@@ -9,6 +9,7 @@ from flame.common.custom_abcmeta import abstract_attribute
 from flame.config import Config
 from flame.engine.following import Following, Held
 from flame.engine.parts import optimizer_of, patience_of, registry_of
+from flame.engine.simulated import NAME, work_of
 from flame.mode.composer import Composer
 from flame.mode.role import Role, quiet
 from flame.mode.tasklet import Loop, Tasklet
@@ -57,6 +58,7 @@ class Trainer(Role):
         self._algorithm = optimizer_of(self.config)
         self.regularizer = self._algorithm.regularizer
         self.fetch_success = False
+        self._work = work_of(self.config)
 
     @classmethod
     def get_func_tags(cls) -> list[str]:
@@ -149,6 +151,8 @@ class Trainer(Role):
             logger.warning("%s has no samples in round %s: its update does not count", self.config.name, self._round)
         said = {} if delta is None else self._said(delta)
         self.regularizer.update()
+        if self._work is not None and order is not None:
+            said[NAME] = self._work.done(order, samples)
         self._following.answer(self._channel(tag), delta, samples, said)
         self._received = self._begun = None
 

@@ -219,12 +219,14 @@ class _Worker:
         row = (self.name, self.config.role, self.config.dataset, round_number, time.monotonic(), dict(values))
         self.host.rows.append(row)
 
-    def round_closed(self, round_number: int, asked: int, folded: int, nbytes: int) -> None:
+    def round_closed(
+        self, round_number: int, asked: int, folded: int, nbytes: int, simulated_s: float | None = None
+    ) -> None:
         """The worker closed a round of the whole run."""
         rounds, now = self.config.hyperparameters.rounds, time.monotonic()
         start = self.round_started or self.first_order or self.host.plan.started
         self.round_started = now
-        closed = RoundClosed(self.name, round_number, rounds, start, now, asked, folded, nbytes)
+        closed = RoundClosed(self.name, round_number, rounds, start, now, asked, folded, nbytes, simulated_s)
         self.host.outbox.send(closed)
 
     def model(self, save: Callable[[str], None]) -> None:

@@ -190,6 +190,7 @@ class Record:
                 "asked": closed.asked,
                 "folded": closed.folded,
                 "bytes": closed.nbytes,
+                **({} if closed.simulated_s is None else {"simulated_s": closed.simulated_s}),
             }
             for closed in self.rounds
         ]

@@ -13,7 +13,7 @@ _LENGTH = struct.Struct("<I")
 
 
 class RoundClosed(msgspec.Struct, tag="round", array_like=True):
-    """An aggregator at the top has closed a round; times are on the machine's monotonic clock."""
+    """An aggregator at the top has closed a round; times are on the machine's monotonic clock, if not simulated."""
 
     worker: str
     number: int
@@ -23,6 +23,7 @@ class RoundClosed(msgspec.Struct, tag="round", array_like=True):
     asked: int
     folded: int
     nbytes: int
+    simulated_s: float | None = None
 
 
 class Measured(msgspec.Struct, tag="metrics", array_like=True):
