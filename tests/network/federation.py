@@ -99,6 +99,10 @@ class Federation:
         content = config("trainer", [_below(region)], {"param-channel": region}, hyper=hyper)
         return self._program("site", name, content)
 
+    def start(self, program: str, name: str, content: Mapping[str, Any], **network: Any) -> subprocess.Popen[str]:
+        """Start any program of the folder, with a config of its own."""
+        return self._program(program, name, content, network=network)
+
     def reaches(self, name: str, what: str) -> None:
         """Wait until a program tells that it is so far."""
         sign = self.folder / f"{task_id(name)}.{what}"

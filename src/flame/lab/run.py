@@ -58,7 +58,8 @@ def run(
         model: makes a model: a torch module, or numpy arrays. Called once per worker.
         train: `train(model, item)` trains in place; it may return metrics.
         evaluate: `evaluate(model)` returns metrics of the global model.
-        data: one item per site; or, for a TAG with groups, a list of items per group.
+        data: one item per site; or, for a TAG with groups, a list of items per group. For a TAG in which several
+            roles hold data, all this by role.
         tag: a TAG, a schema file, or the name of a template.
         rounds: short for `set={"hyperparameters.rounds": …}`.
         settings: what a modelSpec.json holds, for a federation without a directory.
@@ -110,7 +111,8 @@ def run(
         raise ConfigError(
             "flame.run", f"no class for role{'s' * (len(missing) > 1)} {', '.join(missing)}", "give roles={name: class}"
         )
-    with_data = {name: functions.with_items(cls, functions.items_of(data)) for name, cls in found.items()}
+    items = functions.items_of(data, files.tag)
+    with_data = {name: functions.with_items(cls, items) for name, cls in found.items()}
     return run_files(files, options, programs=with_data, watch=watch)
 
 
@@ -149,14 +151,13 @@ def _tag(tag: Tag | str | Path) -> Tag:
 
 def _files(tag: Tag, data: Any, settings: Mapping[str, Any], changes: Mapping[str, str]) -> JobFiles:
     """A job that has no directory; a site's item is known by its number."""
-    consumers = [role for role in tag.roles if role.is_data_consumer]
-    if len(consumers) != 1:
-        raise ConfigError("tag", f"has {len(consumers)} roles with data; flame.run(data=…) feeds one")
-    groups = functions.groups_of(data, consumers[0])
-    numbered, at = {}, 0
-    for group, items in groups.items():
-        numbered[group] = [(f"item:{at + number}", "default") for number in range(len(items))]
-        at += len(items)
+    numbered: dict[str, dict[str, list[tuple[str, str]]]] = {}
+    at = 0
+    for role, given in functions.by_role(data, tag):
+        numbered[role.name] = {}
+        for group, items in functions.groups_of(given, role).items():
+            numbered[role.name][group] = [(f"item:{at + number}", "default") for number in range(len(items))]
+            at += len(items)
     tag, others = set_channels(tag, changes)
     job = job_spec("federation", settings, others)
     check_experiments(job, tag)
@@ -165,7 +166,7 @@ def _files(tag: Tag, data: Any, settings: Mapping[str, Any], changes: Mapping[st
         tag_path=Path("<python>"),
         tag=tag,
         job=job,
-        data={consumers[0].name: numbered},
+        data=numbered,
         datasets=(),
         code={},
     )

@@ -10,6 +10,7 @@ from flame.mode.aggregating import MiddleAggregator, TopAggregator
 from flame.mode.role import Role
 from flame.mode.training import Trainer
 from flame.tag import Role as TagRole
+from flame.tag import Tag
 
 Train = Callable[[Any, Any], Mapping[str, Any] | None]
 Evaluate = Callable[[Any], Mapping[str, Any] | None]
@@ -54,11 +55,28 @@ def size_of(item: Any) -> int:
     return len(first) if hasattr(first, "__len__") else 1
 
 
-def items_of(data: Sequence[Any] | Mapping[str, Sequence[Any]]) -> list[Any]:
-    """Every site's item, group after group."""
-    if isinstance(data, Mapping):
-        return [item for group in sorted(data) for item in data[group]]
-    return list(data)
+def by_role(data: Any, tag: Tag) -> list[tuple[TagRole, Any]]:
+    """The items of each role that holds data, in the TAG's order; where it is one, all of `data`.
+
+    Raises:
+        ConfigError: there are several such roles, and `data` is not a mapping of their names.
+    """
+    consumers = tag.data_consumers()
+    if len(consumers) == 1:
+        return [(consumers[0], data)]
+    names = [role.name for role in consumers]
+    if not isinstance(data, Mapping) or sorted(data) != sorted(names):
+        raise ConfigError("data", f"is not by role, and {len(names)} roles hold data", f"give {{{', '.join(names)}}}")
+    return [(role, data[role.name]) for role in consumers]
+
+
+def items_of(data: Any, tag: Tag) -> list[Any]:
+    """Every site's item, role after role and group after group."""
+    items: list[Any] = []
+    for _, given in by_role(data, tag):
+        parts = [given[group] for group in sorted(given)] if isinstance(given, Mapping) else [given]
+        items += [item for part in parts for item in part]
+    return items
 
 
 def groups_of(data: Sequence[Any] | Mapping[str, Sequence[Any]], role: TagRole) -> dict[str, list[Any]]:

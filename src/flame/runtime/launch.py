@@ -278,11 +278,9 @@ def seats_of(config: Config) -> list[Seat]:
 
 
 def _lead(crew: Crew) -> str:
-    """The worker whose model is the run's: the first that holds no data and asks nobody for orders."""
-    for config in crew.configs:
-        if config.role not in crew.consumers and "fetch" not in config.func_tag_map:
-            return config.task_id
-    return crew.configs[0].task_id
+    """The worker whose model is the run's: the first that asks nobody for orders, if there is one without data."""
+    leads = [config for config in crew.configs if "fetch" not in config.func_tag_map] or crew.configs
+    return next((config for config in leads if config.role not in crew.consumers), leads[0]).task_id
 
 
 def _be_a_host(work: Callable[[], None], parent: int, mask: Iterable[int]) -> None:

@@ -220,11 +220,11 @@ def bad_compression(facts: Facts) -> Iterator[Problem]:
 
 
 def joined_data_consumers(facts: Facts) -> Iterator[Problem]:
-    """Two different roles that consume data are never joined directly."""
+    """Two different roles that consume data are joined directly only to put columns together."""
     consumers = {role.name for role in facts.tag.data_consumers()}
     for i, channel in facts.channels("pair"):
         one, other = channel.pair
-        if one != other and one in consumers and other in consumers:
+        if one != other and one in consumers and other in consumers and not channel.tag_owner(protocol.JOINS_COLUMNS):
             yield (
                 at("channels", i, "pair"),
                 f"{one!r} and {other!r} both consume data",

@@ -63,6 +63,8 @@ BUILT_IN: Mapping[str, Action] = _table(
     ),
     ("uploadDatasetSize", True, "getDatasetSize"),
     ("getDatasetSize", False, "uploadDatasetSize"),
+    ("uploadIds", True, "alignIds"),
+    ("alignIds", False, "uploadIds"),
     ("fetch", False, "distribute"),
     ("distribute", True, "fetch"),
     ("uploadBias", True, "aggregateBias"),
@@ -73,6 +75,9 @@ BUILT_IN: Mapping[str, Action] = _table(
     ("aggregate", False, "upload"),
     ("upload", True, "aggregate"),
 )
+
+#: Who has it joins the columns of others to its own: on its channel both sides hold data of the same samples.
+JOINS_COLUMNS = "alignIds"
 
 
 @dataclass(frozen=True, slots=True)

@@ -256,6 +256,21 @@ def coordinated(*, aggregators: int = 2) -> Tag:
     )
 
 
+def vertical(*, group: str = DEFAULT_GROUP) -> Tag:
+    """Parties that hold different columns of the same samples, around the one that holds the labels."""
+    return (
+        build("vertical")
+        .role("feature-holder", data_consumer=True)
+        .role("label-holder", data_consumer=True)
+        .channel(
+            "split-channel",
+            {"feature-holder": f"uploadIds {TRAINER}", "label-holder": f"alignIds {AGGREGATOR}"},
+            groups=[group],
+        )
+        .done()
+    )
+
+
 def _at_least(name: str, option: str, value: int, least: int) -> None:
     if value < least:
         raise ConfigError(f"template {name}", f"{option} is {value}", f"it is at least {least}")
@@ -275,4 +290,5 @@ TEMPLATES: Mapping[str, Callable[..., Tag]] = {
     "distributed": distributed,
     "hybrid": hybrid,
     "coordinated": coordinated,
+    "vertical": vertical,
 }

@@ -1,0 +1,1 @@
+"""A model that is split among parties that hold different columns of the same samples."""
