@@ -66,7 +66,7 @@ class FeatureHolder(Trainer):
         """Join the channel."""
         super().internal_init()
         self._rows: Rows | None = None
-        self._said: Mapping[str, Any] = {}
+        self._task: Mapping[str, Any] = {}
         self._embedding: NDArray[Any] | None = None
 
     @classmethod
@@ -82,7 +82,7 @@ class FeatureHolder(Trainer):
 
     def train(self) -> None:
         """Do what the label holder has asked for."""
-        step = self._said.get("step")
+        step = self._task.get("step")
         if self._rows is None or self._work_done:
             return
         if step == "forward":
@@ -100,14 +100,14 @@ class FeatureHolder(Trainer):
         said = order.extras.get(NAME)
         if not isinstance(said, Mapping):
             raise RunError("the label holder sent something else than what to do with which samples")
-        self._said = said
+        self._task = said
         if said.get("step") == "place":
             self._rows = _numbers(said.get("rows"), len(self.ids))
         elif said.get("step") == "forward":
             self._round = int(said.get("epoch", self._round))
 
     def _send_weights(self, tag: str) -> None:
-        step = self._said.get("step")
+        step = self._task.get("step")
         if self._rows is None:
             owner = self.config.name or self.config.task_id
             ids = digests(self.ids, salt_of(self.config), owner)
@@ -118,8 +118,8 @@ class FeatureHolder(Trainer):
             self._following.answer(self._channel(tag), weights, len(self._embedding), {})
 
     def _forward(self, placed: Rows) -> None:
-        batch = _numbers(self._said.get("batch"), len(placed))
-        self.training = bool(self._said.get("training"))
+        batch = _numbers(self._task.get("batch"), len(placed))
+        self.training = bool(self._task.get("training"))
         self._embedding = embedding = _floats(self.forward(placed[batch]), "forward returned")
         if embedding.ndim < 2 or len(embedding) != len(batch):
             raise WeightsError(f"forward returned {list(embedding.shape)} for {len(batch)} samples, not [samples, …]")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from flame.tag.expand import WorkerSpec
 from flame.tag.invariants import distances
+from flame.tag.protocol import JOINS_COLUMNS
 from flame.tag.schema import Channel, Tag
 
 MOST_BOXES = 5
@@ -188,7 +189,10 @@ def _pairs(channel: Channel, boxes: dict[str, set[int]]) -> Iterable[tuple[int, 
 
 
 def _levels(tag: Tag) -> dict[str, int]:
-    starts = [role.name for role in tag.data_consumers()] or [role.name for role in tag.roles[:1]]
+    # Who joins the columns of others stands above them, although it has data too.
+    joining = {owner for channel in tag.channels for owner in channel.tag_owner(JOINS_COLUMNS)}
+    consumers = [role.name for role in tag.data_consumers()]
+    starts = [name for name in consumers if name not in joining] or consumers or [role.name for role in tag.roles[:1]]
     return distances(starts, [channel.pair for channel in tag.channels])
 
 
