@@ -66,12 +66,14 @@ class Channel:
         self._other_role = other_role
         self._job_id = job_id
         self._wiring = wiring
-        self._selector = selector
+        self._selector: Selector | None = selector
         self._packing = packing
         self._members: Members = wiring.backend.directory.members(seat.channel, seat.group, other_role)
         self._inbox: dict[str, deque[tuple[int, float, Message]]] = {}
         self._arrived = 0
         self._asked: dict[str, int] = {}
+        self._assigned: Sequence[str] | None = None
+        self._listed: tuple[object, Sequence[str]] | None = None
         self._met = not self.empty()
         self.sent_bytes = 0
         self.awaited: str | None = None
@@ -105,7 +107,7 @@ class Channel:
     # -- peers ------------------------------------------------------------------
 
     def ends(self, state: str | None = None) -> list[str]:
-        """The peers that the selector chooses, in a fixed order.
+        """The peers that the selector chooses, in a fixed order; of assigned ones, all.
 
         Args:
             state: "send" or "recv", for selectors that tell the two apart; it holds until another is given.
@@ -113,6 +115,8 @@ class Channel:
         if state in (VAL_CH_STATE_RECV, VAL_CH_STATE_SEND):
             self.properties[KEY_CH_STATE] = state
         self.properties[KEY_CH_SELECT_REQUESTER] = self._seat.end
+        if self._selector is None:
+            return list(self.all_ends())
         return list(self._selector.select(self.all_ends(), self.properties))
 
     def one_end(self, state: str | None = None) -> str | None:
@@ -120,8 +124,12 @@ class Channel:
         return next(iter(self.ends(state)), None)
 
     def all_ends(self) -> Sequence[str]:
-        """Every peer that is there, chosen or not; the list must not be changed."""
+        """Every peer that is there, chosen or not; the list must not be changed. Of assigned ones, those."""
         ends = self._members.ends()
+        if self._assigned is not None:
+            if self._listed is None or self._listed[0] is not ends:
+                self._listed = ends, [end for end in self._assigned if end in self._members]
+            return self._listed[1]
         if self._seat.role == self._other_role:
             return [end for end in ends if end != self._seat.end]
         return ends
@@ -133,6 +141,38 @@ class Channel:
     def has(self, end: str) -> bool:
         """Whether a peer is there."""
         return end in self._members and end != self._seat.end
+
+    def assign(self, ends: Sequence[str], selector: Selector | None = None) -> None:
+        """From now on only these peers are asked, in this order.
+
+        Args:
+            ends: whom a coordinator has chosen.
+            selector: who of them is chosen at a time; all if it is left out.
+        """
+        self._selector = selector
+        if ends != self._assigned:
+            self._assigned, self._listed = ends, None
+
+    def left(self, end: str) -> int:
+        """How many times a peer has left."""
+        return self._members.left(end)
+
+    def gone(self, end: str) -> bool:
+        """Whether a peer was there, and is known to have ended."""
+        return not self.has(end) and self.left(end) > 0 and not self._members.missing(end)
+
+    def wait(self, condition: Callable[[], object], what: str, timeout: float | None = None) -> bool:
+        """Wait until something is so that a message, or a peer that comes or goes, can bring about.
+
+        Args:
+            condition: looked at whenever there is news on any channel of this worker.
+            what: is awaited, in words.
+            timeout: seconds; None waits as long as it takes.
+
+        Returns:
+            Whether it is so.
+        """
+        return self._wait(condition, lambda: what, timeout)
 
     def await_join(self, timeout: float | None = None, at_least: int = 1) -> bool:
         """Wait until somebody is there.

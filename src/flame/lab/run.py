@@ -14,7 +14,6 @@ from flame.config.channels import set_channels
 from flame.config.job import JobFiles, check_experiments, job_spec, read_job
 from flame.errors import ConfigError
 from flame.lab.result import Result
-from flame.mode.aggregating import MiddleAggregator
 from flame.mode.role import Role
 from flame.runtime import functions
 from flame.runtime.run import Options, Watch, execute
@@ -102,11 +101,11 @@ def run(
             "flame.run", "has only some of its functions", "give model=, train= and, if you like, evaluate="
         )
     if model is not None and train is not None:
-        given = {**functions.programs(model, train, evaluate), **given}
+        given = {**functions.programs(model, train, evaluate, _tag(tag)), **given}
     files = _files(_tag(tag), data, settings, changes)
-    programs = {role.name: given.get(role.name) for role in files.tag.roles}
-    found = {name: cls or MiddleAggregator for name, cls in programs.items() if cls or name.startswith("middle")}
-    missing = [name for name in programs if name not in found]
+    given = {**functions.ready_made(files.tag), **given}
+    found = {role.name: given[role.name] for role in files.tag.roles if role.name in given}
+    missing = [role.name for role in files.tag.roles if role.name not in found]
     if missing:
         raise ConfigError(
             "flame.run", f"no class for role{'s' * (len(missing) > 1)} {', '.join(missing)}", "give roles={name: class}"

@@ -308,10 +308,17 @@ class MiddleAggregator(Role):
 
     def _fetch_weights(self, tag: str) -> None:
         order = self._following.fetch(self._channel(tag))
+        if order is None:
+            self._unordered()
+            return
         self.fetch_success = True
-        self._work_done = order is None or order.end
-        if order is not None and not order.end:
+        self._work_done = order.end
+        if not order.end:
             self._round = order.round
+
+    def _unordered(self) -> None:
+        """Nobody joined above for as long as the job may run: there is nothing to do here."""
+        self._work_done = self.fetch_success = True
 
     def _distribute_weights(self, tag: str) -> None:
         order = self._following.order
@@ -319,13 +326,16 @@ class MiddleAggregator(Role):
         if self._leading.clock is not None:
             self._leading.clock.reach(time_of(order, "the aggregator above"))
         channel = self._channel(tag)
-        at_least = enough(self._gate, self.config, begun=self._begun)
-        self.trainer_no_show = channel.await_join(WAIT_TIME_FOR_TRAINER, at_least)
+        self.trainer_no_show = self._nobody_is_there(channel)
         self._begun = True
         if self.trainer_no_show:
             self._nobody_came()
             return
         self._leading.ask(channel, lambda: Order(order.round, order.weights, extras=order.extras))
+
+    def _nobody_is_there(self, channel: Channel) -> bool:
+        """Wait until there are enough to ask; whether there are not."""
+        return channel.await_join(WAIT_TIME_FOR_TRAINER, enough(self._gate, self.config, begun=self._begun))
 
     def _nobody_came(self) -> None:
         """Nobody joined below in time: there is nothing to answer."""

@@ -61,7 +61,7 @@ class MiddleAggregator(_Asynchronous, aggregating.MiddleAggregator):
     """A worker that leads a group, and answers for `hyperparameters.aggGoal` updates of it to the one above."""
 
     def _answers(self) -> Tasklet:
-        loop = Loop(loop_check_fn=lambda: self._leading.met or self.trainer_no_show)
+        loop = Loop(loop_check_fn=lambda: self._leading.met or self.trainer_no_show or self._work_done)
         return quiet("reset_vars", self._begin) >> loop(
             quiet("distribute", self.put, TAG_DISTRIBUTE) >> quiet("aggregate", self.get, TAG_AGGREGATE)
         )

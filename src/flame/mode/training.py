@@ -122,8 +122,7 @@ class Trainer(Role):
     def _fetch_weights(self, tag: str) -> None:
         order = self._following.fetch(self._channel(tag))
         if order is None:
-            # Nobody joined above for as long as the job may run: there is nothing to do here.
-            self._work_done = self.fetch_success = True
+            self._unordered()
             return
         self._work_done = order.end
         self.fetch_success = True
@@ -139,6 +138,10 @@ class Trainer(Role):
             told = order.extras.get(self._algorithm.name, {})
             self._begun = self.regularizer.begin(told, order.weights, adapter)
             adapter.load(self._begun)
+
+    def _unordered(self) -> None:
+        """Nobody joined above for as long as the job may run: there is nothing to do here."""
+        self._work_done = self.fetch_success = True
 
     def _send_weights(self, tag: str) -> None:
         order = self._following.order

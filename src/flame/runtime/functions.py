@@ -6,7 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flame.errors import ConfigError
+from flame.mode import coordinating
 from flame.mode.aggregating import MiddleAggregator, TopAggregator
+from flame.mode.coordinating import TAG_COORDINATE
+from flame.mode.coordination import (
+    TAG_COORDINATE_WITH_LEAF_AGG,
+    TAG_COORDINATE_WITH_TOP_AGG,
+    Coordinator,
+    DeepCoordinator,
+)
 from flame.mode.role import Role
 from flame.mode.training import Trainer
 from flame.tag import Role as TagRole
@@ -16,16 +24,20 @@ Train = Callable[[Any, Any], Mapping[str, Any] | None]
 Evaluate = Callable[[Any], Mapping[str, Any] | None]
 
 
-def programs(make: Callable[[], Any], train_once: Train, measure: Evaluate | None) -> dict[str, type[Role]]:
+def programs(make: Callable[[], Any], train_once: Train, measure: Evaluate | None, tag: Tag) -> dict[str, type[Role]]:
     """The classes of the usual roles, out of functions.
 
     Args:
         make: makes a model.
         train_once: trains a model on a site's item, in place.
         measure: measures a model.
+        tag: in which the roles are: where a coordinator decides, they listen to it.
     """
+    trains: Any = coordinating.Trainer if _coordinated(tag, "trainer") else Trainer
+    tops = ("aggregator", "top-aggregator", "server")
+    leads: Any = coordinating.TopAggregator if any(_coordinated(tag, name) for name in tops) else TopAggregator
 
-    class Site(Trainer):
+    class Site(trains):  # type: ignore[misc]
         data: Any
 
         def load_data(self) -> None:
@@ -37,7 +49,7 @@ def programs(make: Callable[[], Any], train_once: Train, measure: Evaluate | Non
         def train(self) -> None:
             self.update_metrics(train_once(self.model, self.data) or {})
 
-    class Server(TopAggregator):
+    class Server(leads):  # type: ignore[misc]
         def initialize(self) -> None:
             self.model = make()
 
@@ -45,8 +57,30 @@ def programs(make: Callable[[], Any], train_once: Train, measure: Evaluate | Non
             if measure is not None:
                 self.update_metrics(measure(self.model) or {})
 
-    tops = ("aggregator", "top-aggregator", "server")
-    return {"trainer": Site, "middle-aggregator": MiddleAggregator, **dict.fromkeys(tops, Server)}
+    return {"trainer": Site, **dict.fromkeys(tops, Server)}
+
+
+def ready_made(tag: Tag) -> dict[str, type[Role]]:
+    """The classes of roles that need no program of their own: those in between, and those that coordinate."""
+    found: dict[str, type[Role]] = {}
+    for role in tag.roles:
+        tags = _tags_of(tag, role.name)
+        if TAG_COORDINATE_WITH_LEAF_AGG in tags:
+            found[role.name] = DeepCoordinator
+        elif TAG_COORDINATE_WITH_TOP_AGG in tags:
+            found[role.name] = Coordinator
+        elif {"fetch", "distribute"} <= tags:
+            found[role.name] = coordinating.MiddleAggregator if TAG_COORDINATE in tags else MiddleAggregator
+    return found
+
+
+def _coordinated(tag: Tag, role: str) -> bool:
+    return TAG_COORDINATE in _tags_of(tag, role)
+
+
+def _tags_of(tag: Tag, role: str) -> set[str]:
+    """The function tags that a TAG binds for a role."""
+    return {name for channel in tag.channels if role in channel.pair for name in channel.tags_of(role)}
 
 
 def size_of(item: Any) -> int:

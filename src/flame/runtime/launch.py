@@ -279,7 +279,8 @@ def seats_of(config: Config) -> list[Seat]:
 
 def _lead(crew: Crew) -> str:
     """The worker whose model is the run's: the first that asks nobody for orders, if there is one without data."""
-    leads = [config for config in crew.configs if "fetch" not in config.func_tag_map] or crew.configs
+    follows = {"fetch", "coordinateWithTopAgg"}  # a coordinator has no model
+    leads = [config for config in crew.configs if follows.isdisjoint(config.func_tag_map)] or crew.configs
     return next((config for config in leads if config.role not in crew.consumers), leads[0]).task_id
 
 

@@ -271,6 +271,32 @@ def vertical(*, group: str = DEFAULT_GROUP) -> Tag:
     )
 
 
+def lifl_coordinated(*, aggregators: int = 2, leaves: int = 2) -> Tag:
+    """A coordinated hierarchy of four tiers, with leaf aggregators between trainers and middle aggregators."""
+    _at_least("lifl-coordinated", "aggregators", aggregators, 1)
+    _at_least("lifl-coordinated", "leaves", leaves, 1)
+    tag = (
+        build("lifl-coordinated")
+        .role("trainer", data_consumer=True)
+        .role("leaf-aggregator", replica=leaves)
+        .role("middle-aggregator", replica=aggregators)
+        .role("top-aggregator")
+        .role("coordinator")
+        .channel("param-channel", {"trainer": TRAINER, "leaf-aggregator": AGGREGATOR})
+        .channel("hier-channel", {"leaf-aggregator": TRAINER, "middle-aggregator": AGGREGATOR})
+        .channel("global-channel", {"middle-aggregator": TRAINER, "top-aggregator": AGGREGATOR})
+    )
+    for tier, name in (
+        ("trainer", "Trainer"),
+        ("leaf-agg", "LeafAgg"),
+        ("middle-agg", "MidAgg"),
+        ("top-agg", "TopAgg"),
+    ):
+        role = tier.replace("-agg", "-aggregator")
+        tag.channel(f"{tier}-coord-channel", {role: "coordinate", "coordinator": f"coordinateWith{name}"})
+    return tag.done()
+
+
 def _at_least(name: str, option: str, value: int, least: int) -> None:
     if value < least:
         raise ConfigError(f"template {name}", f"{option} is {value}", f"it is at least {least}")
@@ -291,4 +317,5 @@ TEMPLATES: Mapping[str, Callable[..., Tag]] = {
     "hybrid": hybrid,
     "coordinated": coordinated,
     "vertical": vertical,
+    "lifl-coordinated": lifl_coordinated,
 }

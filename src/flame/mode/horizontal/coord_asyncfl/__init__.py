@@ -1,0 +1,1 @@
+"""Coordinated asynchronous rounds: a coordinator says who may be asked by whom."""

@@ -1,0 +1,15 @@
+"""The path under which programs know this role."""
+
+from flame.mode.coordination import (
+    TAG_COORDINATE_WITH_MID_AGG,
+    TAG_COORDINATE_WITH_TOP_AGG,
+    TAG_COORDINATE_WITH_TRAINER,
+)
+from flame.mode.coordination import AsyncCoordinator as Coordinator
+
+__all__ = [
+    "TAG_COORDINATE_WITH_MID_AGG",
+    "TAG_COORDINATE_WITH_TOP_AGG",
+    "TAG_COORDINATE_WITH_TRAINER",
+    "Coordinator",
+]

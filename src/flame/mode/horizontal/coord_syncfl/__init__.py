@@ -1,0 +1,1 @@
+"""Coordinated synchronous rounds: a coordinator decides in each who works with whom."""

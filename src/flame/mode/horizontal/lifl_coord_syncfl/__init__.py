@@ -1,0 +1,1 @@
+"""Coordinated synchronous rounds in four tiers, with leaf aggregators."""

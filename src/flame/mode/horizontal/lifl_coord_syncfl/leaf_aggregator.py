@@ -1,0 +1,15 @@
+"""The path under which programs know this role."""
+
+from flame.mode.aggregating import TAG_AGGREGATE, TAG_DISTRIBUTE, WAIT_TIME_FOR_TRAINER
+from flame.mode.coordinating import TAG_COORDINATE, LeafAggregator
+from flame.mode.training import TAG_FETCH, TAG_UPLOAD
+
+__all__ = [
+    "TAG_AGGREGATE",
+    "TAG_COORDINATE",
+    "TAG_DISTRIBUTE",
+    "TAG_FETCH",
+    "TAG_UPLOAD",
+    "WAIT_TIME_FOR_TRAINER",
+    "LeafAggregator",
+]
