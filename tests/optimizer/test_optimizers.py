@@ -12,9 +12,27 @@ from flame.optimizer.fedopt import FedAdaGrad, FedAdam, FedYogi
 from flame.optimizer.fedprox import FedProx
 from flame.weights import Layout, Weights
 
-NEEDS = {"fedprox": {"mu": 0.1}}
+NEEDS = {
+    "fedprox": {"mu": 0.1},
+    "feddyn": {"alpha": 0.1},
+    "qfedavg": {"q": 1, "eta": 0.1},
+    "fedper": {"personal": "head.*"},
+    "ditto": {"lambda": 0.1},
+}
+SETTINGS = {
+    "fedavg": "it has no settings",
+    "fedprox": "its settings are mu",
+    "fedavgm": "its settings are momentum",
+    "fednova": "its settings are momentum",
+    "qfedavg": "its settings are q, eta",
+    "scaffold": "its settings are k",
+    "feddyn": "its settings are alpha",
+    "fedper": "its settings are personal",
+    "fedbn": "it has no settings",
+    "ditto": "its settings are lambda",
+}
 ADAPTIVE = {"fedadagrad": FedAdaGrad, "fedadam": FedAdam, "fedyogi": FedYogi}
-every = pytest.mark.parametrize("sort", ["fedavg", "fedadam", "fedyogi", "fedadagrad", "fedprox"])
+every = pytest.mark.parametrize("sort", [*ADAPTIVE, *SETTINGS])
 adaptive = pytest.mark.parametrize("sort", ADAPTIVE)
 
 
@@ -52,6 +70,8 @@ def run(optimizer, base, deltas):
     for delta in deltas:
         fold = WeightedMean()
         fold.add(delta, 3)
+        optimizer.step.hear("one", 3, {"steps": 1, "share": 1})
+        optimizer.step.gathered(["one"])
         base = fold.finish(base, optimizer.step)
         models.append(base)
     return models
@@ -82,12 +102,9 @@ def test_the_first_round_is_plain_averaging(sort):
 
 @every
 def test_a_setting_that_is_unknown_is_answered_with_the_known_ones(sort):
-    with pytest.raises(ConfigError, match=rf"optimizer\.kwargs\.momentum: {sort} has no such setting") as caught:
-        made(sort, momentum=0.9)
-    assert caught.value.fix == {
-        "fedavg": "it has no settings",
-        "fedprox": "its settings are mu",
-    }.get(sort, "its settings are beta_1, beta_2, eta, tau")
+    with pytest.raises(ConfigError, match=rf"optimizer\.kwargs\.nonsense: {sort} has no such setting") as caught:
+        made(sort, nonsense=0.9)
+    assert caught.value.fix == SETTINGS.get(sort, "its settings are beta_1, beta_2, eta, tau")
 
 
 @pytest.mark.parametrize(
@@ -104,6 +121,13 @@ def test_a_setting_that_is_unknown_is_answered_with_the_known_ones(sort):
         ("fedprox", "mu", -1),
         ("fedprox", "mu", "a"),
         ("fedprox", "mu", float("inf")),
+        ("fedavgm", "momentum", 1),
+        ("fednova", "momentum", -0.1),
+        ("qfedavg", "q", -1),
+        ("qfedavg", "eta", 0),
+        ("scaffold", "k", 0),
+        ("feddyn", "alpha", 0),
+        ("ditto", "lambda", "near"),
     ],
 )
 def test_a_setting_out_of_range_is_located(sort, name, value):

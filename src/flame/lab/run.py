@@ -29,7 +29,7 @@ def run(
     aggregator: type[Role] | None = None,
     roles: Mapping[str, type[Role]] = _NOTHING,
     model: Callable[[], Any] | None = None,
-    train: Callable[[Any, Any], Mapping[str, Any] | None] | None = None,
+    train: Callable[..., Mapping[str, Any] | None] | None = None,
     evaluate: Callable[[Any], Mapping[str, Any] | None] | None = None,
     data: Sequence[Any] | Mapping[str, Sequence[Any]] = (),
     tag: Tag | str | Path = "two-tier",
@@ -55,7 +55,8 @@ def run(
         aggregator: the class of the role `aggregator`.
         roles: classes of other roles by name.
         model: makes a model: a torch module, or numpy arrays. Called once per worker.
-        train: `train(model, item)` trains in place; it may return metrics.
+        train: `train(model, item)` trains in place; it may return metrics. As `train(model, item, regularizer)` it gets
+            the client half of the optimizer, for its term in the loss.
         evaluate: `evaluate(model)` returns metrics of the global model.
         data: one item per site; or, for a TAG with groups, a list of items per group. For a TAG in which several
             roles hold data, all this by role.

@@ -12,7 +12,7 @@ from flame.config import Config
 from flame.config import Gate as ConfiguredGate
 from flame.engine.gate import Gate, Goal
 from flame.engine.leading import Leading
-from flame.engine.parts import gate_of
+from flame.engine.parts import gate_of, optimizer_of
 from flame.engine.simulated import Arrivals, clock_of
 from flame.engine.streaming import Streaming
 from flame.errors import RecipeError
@@ -32,6 +32,10 @@ class _Asynchronous(Role):
 
     @classmethod
     def _closes(cls, config: Config) -> Gate:
+        if optimizer_of(config).synchronous:
+            raise RecipeError(
+                f"optimizer.sort: {config.optimizer.sort} is synchronous: its halves have to agree on the round"
+            )
         return _goal_of(config)
 
     def _leads(self) -> Leading:

@@ -132,6 +132,10 @@ class Step(Protocol):
 class Regularizer(Protocol):
     """The client half, of any framework whose arrays know arithmetic."""
 
+    @property
+    def wanted(self) -> bool:
+        """Whether the algorithm is nothing without a program that asks for its term."""
+
     def get_term(self, **values: Any) -> Any:
         """A scalar to add to the loss."""
 
@@ -172,6 +176,10 @@ class Optimizer(Protocol):
     @property
     def name(self) -> str:
         """Its `sort` in a config; its halves talk through `extras[name]` of a message."""
+
+    @property
+    def synchronous(self) -> bool:
+        """Whether it makes no sense with updates that come a round late."""
 
     @property
     def step(self) -> Step:

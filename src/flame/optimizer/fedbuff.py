@@ -21,6 +21,7 @@ class FedBuff:
     """FedBuff; it has no settings: how many updates make a step is `hyperparameters.aggGoal`."""
 
     name = "fedbuff"
+    synchronous = False
 
     def __init__(self, **others: Any) -> None:
         refuse_others("optimizer", self.name, others)

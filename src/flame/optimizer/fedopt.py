@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 
 from flame.common.settings import check_number, refuse_others
-from flame.errors import ConfigError
 from flame.optimizer.halves import BySamples, Floats, Mute, Silent
+from flame.optimizer.kept import Kept
 from flame.weights.layout import Layout
 
 Moment = Callable[[Floats, Floats, float], None]
@@ -60,8 +60,7 @@ class Adaptive(Mute):
     def __init__(self, moment: Moment, *, beta_1: float, beta_2: float, eta: float, tau: float) -> None:
         self._moment = moment
         self._beta_1, self._beta_2, self._eta, self._tau = beta_1, beta_2, eta, tau
-        self._kept: dict[str, Floats] = {}
-        self._starts: list[int] = []
+        self._kept = Kept(*LETTERS)
         self._first = True
 
     def open(self, layout: Layout) -> None:
@@ -70,18 +69,11 @@ class Adaptive(Mute):
         Raises:
             ConfigError: the state was kept for a model of another size.
         """
-        sizes = [segment.size for segment in layout.segments if not segment.exact]
-        self._starts = [sum(sizes[:number]) for number in range(len(sizes))]
-        if not self._kept:
-            self._kept = {"x": np.empty(sum(sizes)), "m": np.zeros(sum(sizes)), "v": np.zeros(sum(sizes))}
-        elif self._kept["x"].size != sum(sizes):
-            kept = self._kept["x"].size
-            raise ConfigError("optimizer", f"its state is for {kept} elements, and the model has {sum(sizes)}")
+        self._kept.open(layout)
 
     def block(self, segment: int, where: slice, base: Floats, mean: Floats) -> Floats:
         """The next x of a block."""
-        start = self._starts[segment]
-        x, m, v = (self._kept[letter][start + where.start : start + where.stop] for letter in LETTERS)
+        x, m, v = (self._kept.part(letter, segment, where) for letter in LETTERS)
         d = np.add(base, mean, out=mean)
         if self._first:
             np.copyto(x, d)
@@ -101,19 +93,16 @@ class Adaptive(Mute):
 
     def state(self) -> dict[str, Floats]:
         """x, m and v as float64 arrays over all floating-point elements; {} before the first round."""
-        return {} if self._first else dict(self._kept)
+        return {} if self._first else self._kept.state()
 
     def restore(self, state: Mapping[str, Floats]) -> None:
         """Go on from x, m and v, which are copied.
 
         Raises:
-            ConfigError: they are not the three arrays of one length, or v is negative somewhere.
+            ConfigError: they are not the three arrays of one length.
         """
-        kept = {letter: np.array(state[letter], np.float64) for letter in LETTERS if letter in state}
-        fits = len({array.shape for array in kept.values()}) == 1 and all(a.ndim == 1 for a in kept.values())
-        if state and (len(state) != len(LETTERS) or len(kept) != len(LETTERS) or not fits):
-            raise ConfigError("optimizer", f"a state of x, m and v is needed, not of {', '.join(state)}")
-        self._kept, self._first = kept, not state
+        self._kept.restore(state)
+        self._first = not state
 
 
 class _FedOpt(BySamples):

@@ -11,26 +11,38 @@ from typing import Any
 
 from flame.common.settings import check_number, refuse_others
 from flame.errors import ConfigError
-from flame.optimizer.halves import Alone, BySamples, Plain
+from flame.optimizer import Said
+from flame.optimizer.halves import BySamples, Plain
+from flame.optimizer.pull import Pull
+from flame.weights.adapters import Adapter
+from flame.weights.layout import Weights
 
 
-class Proximal(Alone):
+class Proximal(Pull):
     """The client half: (mu/2) * ||w - w_t||^2 over the trainable parameters."""
 
     def __init__(self, mu: float) -> None:
+        super().__init__("fedprox")
         self.mu = mu
         self._sent: list[Any] | None = None
 
-    def get_term(self, *, w: Iterable[Any], w_t: Iterable[Any], **others: Any) -> Any:
+    def begin(self, said: Said, sent: Weights, adapter: Adapter) -> Weights:
+        """Near what was sent is where to stay."""
+        self.aim(adapter, square=float(self.mu), anchor=sent)
+        return sent
+
+    def get_term(self, *, curr_model: Any = None, w: Iterable[Any] = (), w_t: Iterable[Any] = (), **others: Any) -> Any:
         """The term, a scalar of the framework that the parameters belong to; 0.0 where there are none.
 
         Args:
+            curr_model: the model being trained; or else `w` and `w_t`.
             w: the parameters being trained, e.g. `model.parameters()`.
-            w_t: the parameters as they were sent, in the same order. They are copied at the first call of a
-            round and
+            w_t: the parameters as they were sent, in the same order. They are copied at the first call of a round and
                 not looked at again until the next one.
             others: ignored.
         """
+        if curr_model is not None:
+            return super().get_term(curr_model=curr_model)
         if self._sent is None:
             self._sent = [_frozen(parameter) for parameter in w_t]
         square = sum((((now - sent) ** 2).sum() for now, sent in zip(w, self._sent, strict=True)), 0.0)
@@ -38,6 +50,7 @@ class Proximal(Alone):
 
     def update(self) -> None:
         """The round is over: forget what was sent. It is no error if `get_term` was never called."""
+        super().update()
         self._sent = None
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flame.errors import ConfigError
+from flame.errors import ConfigError, RunError
 from flame.optimizer import Said, Trained
 from flame.weights.adapters import Adapter
 from flame.weights.layout import Layout, Weights
@@ -16,8 +17,40 @@ from flame.weights.layout import Layout, Weights
 Floats = NDArray[np.float64]
 
 
+def number_said(sort: str, said: Said, key: str, *, above: float | None = None, default: float | None = None) -> float:
+    """A number that the other half has said.
+
+    Args:
+        sort: the optimizer.
+        said: what was said.
+        key: under which name.
+        above: it is larger than this; left out, it is not negative.
+        default: what it is if nothing is said.
+
+    Raises:
+        RunError: it is missing, no number, or out of range.
+    """
+    value = said.get(key, default)
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+    if not fits or (above is not None and value <= above):
+        raise RunError(f"{sort}: the other half says {key} = {value!r:.40}; do all workers have the same optimizer?")
+    return float(value)
+
+
+def learned(weights: Weights, adapter: Adapter) -> list[NDArray[Any]]:
+    """Views of the tensors that are learned: not of integers, nor of what is measured, such as running means."""
+    measured = adapter.averaged
+    return [a for name, a in weights.arrays().items() if a.dtype.kind == "f" and name not in measured]
+
+
 class BySamples:
-    """An update counts for as much as there are samples behind it."""
+    """An update counts for as much as there are samples behind it, and however late it is.
+
+    Attributes:
+        synchronous: whether it makes no sense with updates that come a round late.
+    """
+
+    synchronous = False
 
     def weigh(self, samples: int, staleness: int, said: Said) -> tuple[float, float]:
         """Its samples, however old it is."""
@@ -75,7 +108,13 @@ class Plain(Mute):
 
 
 class Alone:
-    """What a client half has that neither hears of the server half nor says anything to it."""
+    """What a client half has that neither hears of the server half nor says anything to it.
+
+    Attributes:
+        wanted: whether the algorithm is nothing without a program that asks for its term.
+    """
+
+    wanted = False
 
     def save_state(self, state: Any, **values: Any) -> None:
         """Keeps nothing."""

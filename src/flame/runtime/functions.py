@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
-from flame.errors import ConfigError
+from flame.config import Config
+from flame.engine.parts import optimizer_of
+from flame.errors import ConfigError, RecipeError
 from flame.mode import coordinating
 from flame.mode.aggregating import MiddleAggregator, TopAggregator
 from flame.mode.coordinating import TAG_COORDINATE
@@ -20,7 +24,7 @@ from flame.mode.training import Trainer
 from flame.tag import Role as TagRole
 from flame.tag import Tag
 
-Train = Callable[[Any, Any], Mapping[str, Any] | None]
+Train = Callable[..., Mapping[str, Any] | None]
 Evaluate = Callable[[Any], Mapping[str, Any] | None]
 
 
@@ -29,16 +33,29 @@ def programs(make: Callable[[], Any], train_once: Train, measure: Evaluate | Non
 
     Args:
         make: makes a model.
-        train_once: trains a model on a site's item, in place.
+        train_once: trains a model on a site's item, in place; if it has a parameter `regularizer`, it gets the client
+            half of the optimizer by that name.
         measure: measures a model.
         tag: in which the roles are: where a coordinator decides, they listen to it.
     """
     trains: Any = coordinating.Trainer if _coordinated(tag, "trainer") else Trainer
     tops = ("aggregator", "top-aggregator", "server")
     leads: Any = coordinating.TopAggregator if any(_coordinated(tag, name) for name in tops) else TopAggregator
+    asks = "regularizer" in inspect.signature(train_once).parameters
 
     class Site(trains):  # type: ignore[misc]
         data: Any
+
+        @classmethod
+        def check_config(cls, config: Config) -> None:
+            super().check_config(config)
+            if not asks and optimizer_of(config).regularizer.wanted:
+                raise RecipeError(
+                    f"optimizer.sort: {config.optimizer.sort} adds a term to the loss, and train(model, item) does not"
+                    " ask for it; write train(model, item, regularizer), and in every step add"
+                    " regularizer.get_term(curr_model=model) to the loss or regularizer.get_gradient(curr_model=model)"
+                    " to the gradient"
+                )
 
         def load_data(self) -> None:
             self.dataset_size = size_of(self.data)
@@ -47,7 +64,12 @@ def programs(make: Callable[[], Any], train_once: Train, measure: Evaluate | Non
             self.model = make()
 
         def train(self) -> None:
-            self.update_metrics(train_once(self.model, self.data) or {})
+            more = {"regularizer": self.regularizer} if asks else {}
+            self.update_metrics(train_once(self.model, self.data, **more) or {})
+            personal = getattr(self.regularizer, "personal", None)
+            with nullcontext() if personal is None else personal(self.model):
+                measured = {} if personal is None else train_once(self.model, self.data, **more) or {}
+            self.update_metrics({f"personal-{name}": value for name, value in measured.items()})
 
     class Server(leads):  # type: ignore[misc]
         def initialize(self) -> None:
