@@ -11,6 +11,7 @@ import pytest
 
 import flame
 from flame.errors import ConfigError, FlameError, RecipeError, WorkerFailed
+from flame.mode.horizontal.asyncfl.top_aggregator import TopAggregator as AsyncTop
 
 Array = np.ndarray
 FEATURES, ROUNDS, RATE = 3, 4, 0.05
@@ -343,3 +344,45 @@ def test_layers_that_cannot_stay_are_said(tmp_path: Path, personal: Any, error: 
 def test_fedbn_without_a_batch_normalisation(tmp_path: Path) -> None:
     with pytest.raises(WorkerFailed, match="no batch normalisation"):
         run(tmp_path, "fedavg", settings={"optimizer": {"sort": "fedbn"}})
+
+
+@pytest.mark.parametrize("which", ["scaffold", "feddyn"])
+def test_halves_that_have_to_agree_on_the_round_are_no_asynchronous_ones(tmp_path: Path, which: str) -> None:
+    class Late(AsyncTop):
+        def __init__(self, config: Any) -> None:
+            self.config, self.model, self.dataset = config, None, None
+
+        def initialize(self) -> None:
+            self.model = model()
+
+    with pytest.raises(RecipeError, match=rf"optimizer\.sort: {which} is synchronous"):
+        run(tmp_path, which, aggregator=Late)
+
+
+@pytest.mark.parametrize("which", ["scaffold", "feddyn"])
+def test_who_is_not_asked_counts_among_all(tmp_path: Path, which: str) -> None:
+    """Two of five in every round: what is moved by them is moved by two fifths."""
+    kept: dict[str, Array] = {}
+
+    class Watched(flame.TopAggregator):
+        def __init__(self, config: Any) -> None:
+            self.config, self.model, self.dataset = config, None, None
+
+        def initialize(self) -> None:
+            self.model = {"w": np.zeros(1)}
+
+        def evaluate(self) -> None:
+            kept.update(self.optimizer.step.state())
+
+    def move(net: dict[str, Array], item: Site, regularizer: Any) -> None:
+        regularizer.get_gradient(curr_model=net)
+        net["w"] += 1
+
+    settings = {
+        "optimizer": {"sort": which, "kwargs": PAPERS[which][1]},
+        "selector": {"sort": "random", "kwargs": {"k": 2}},
+        "hyperparameters": {"rounds": 1, "learningRate": 0.5},
+    }
+    run(tmp_path, which, aggregator=Watched, settings=settings, model=lambda: {"w": np.zeros(1)}, train=move)
+    (state,) = kept.values()
+    assert state == pytest.approx(2 / 5 * (-1 / 0.5 if which == "scaffold" else 1))
