@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from flame.errors import WeightsError
 from flame.optimizer import Step
+from flame.privacy import Perturb
 from flame.weights.layout import Allocate, Layout, Weights, plain_memory
 from flame.weights.target import Target
 
@@ -188,6 +189,7 @@ class WeightedMean:
         allocate: Allocate = plain_memory,
         *,
         averaged: Collection[str] = (),
+        perturb: Perturb | None = None,
     ) -> Weights:
         """The next model as new weights, in memory from `allocate`; otherwise as `finish_into`.
 
@@ -196,10 +198,19 @@ class WeightedMean:
         if self._layout is None:
             return base
         out = Weights(base.layout, allocate(base.layout.nbytes))
-        self.finish_into(Target([[segment] for segment in out.segments]), base, step, averaged=averaged)
+        target = Target([[segment] for segment in out.segments])
+        self.finish_into(target, base, step, averaged=averaged, perturb=perturb)
         return out
 
-    def finish_into(self, target: Target, base: Weights, step: Step, *, averaged: Collection[str] = ()) -> None:
+    def finish_into(
+        self,
+        target: Target,
+        base: Weights,
+        step: Step,
+        *,
+        averaged: Collection[str] = (),
+        perturb: Perturb | None = None,
+    ) -> None:
         """Write the next model: what `step` makes of `base` and the mean, rounded once to the dtypes of `base`.
 
         Integers and the tensors in `averaged` become base + mean, whatever the step; integers are rounded to the
@@ -211,6 +222,7 @@ class WeightedMean:
             step: the server half of an optimizer.
             averaged: names of tensors that are measured rather than learned: a step in a running variance could
                 make it negative.
+            perturb: changes every block of the mean's floating-point numbers before anything is made of it.
 
         Raises:
             WeightsError: the updates have another layout than `base`; nothing has been written.
@@ -224,6 +236,8 @@ class WeightedMean:
 
         def work(number: int, where: slice, desk: Desk) -> None:
             mean, old = self._mean_of(number, where, desk), desk.two
+            if perturb is not None and not kinds[number].exact:
+                perturb(number, where, mean)
             np.copyto(old, before[number][where])
             plain = [(part, old[part] + mean[part]) for part in _parts(kept, number, where)]
             new = np.add(old, mean, out=old) if kinds[number].exact else step.block(number, where, old, mean)

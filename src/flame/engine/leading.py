@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
+
+import numpy as np
 
 from flame.backend.pool import Pool
 from flame.channel.channel import Channel
@@ -17,6 +20,7 @@ from flame.engine.round import Round, Verdict
 from flame.engine.simulated import Clock, time_of
 from flame.errors import DecodeError, PeerLost, RunError, TooFewAnswers
 from flame.optimizer import Optimizer
+from flame.privacy import Cohort, Privacy
 from flame.weights.adapters import Adapter
 from flame.weights.layout import Layout, Weights
 from flame.wire.message import Order, Update
@@ -38,7 +42,12 @@ class Leading:
         gate: when a round's answers are enough, and what follows when a peer goes.
         patience_s: how long a peer that has gone is waited for, where the gate waits.
         clock: what time it is, where time is simulated.
+
+    Attributes:
+        privacy: its aggregator's half says what is done to what comes in, and to a round's mean; None for nothing.
     """
+
+    privacy: Privacy | None = None
 
     def __init__(
         self, optimizer: Optimizer, memory: Pool, gate: Gate, patience_s: float, clock: Clock | None = None
@@ -53,6 +62,8 @@ class Leading:
         self._base: Weights | None = None
         self._away: list[tuple[str, Weights, int]] = []
         self._packed_bytes = 0
+        self._there = 0
+        self._of: Counter[str] = Counter()
 
     @property
     def met(self) -> bool:
@@ -77,6 +88,7 @@ class Leading:
         """Open a round: send an order to the peers that the channel's selector chooses; returns how many."""
         order = self._open(channel, make(), Round(0, self._gate))
         ends = channel.ends("send")
+        self._there = len(channel.all_ends())
         self._round.ask(ends)
         self._post(channel, ends, order)
         return len(ends)
@@ -102,21 +114,29 @@ class Leading:
         Raises:
             WeightsError: the model is no longer what was sent out.
         """
-        step, base = self._optimizer.step, self._base
+        step, base, privacy = self._optimizer.step, self._base, self.privacy
         if self._away and not step.repeatable:
             self._read(lambda fold: fold.settle())
-        if not self._round.folded or base is None:
+        if base is None or not (self._round.folded or self._nobody(base)) or not self._affordable():
             self._let_go()
             return
         self._hearing.tell(step, self._peers)
         target = adapter.target()
-        if target is None:
-            weights = self._read(lambda fold: fold.finish(base, step, self._memory.allocate, averaged=adapter.averaged))
+
+        def finish(fold: WeightedMean) -> Weights | None:
+            perturb = None if privacy is None else privacy.release(self._cohort())
+            if target is None:
+                return fold.finish(base, step, self._memory.allocate, averaged=adapter.averaged, perturb=perturb)
+            fold.finish_into(target, base, step, averaged=adapter.averaged, perturb=perturb)
+            return None
+
+        weights = self._read(finish)
+        if weights is not None:
             adapter.load(weights)
-        else:
-            self._read(lambda fold: fold.finish_into(target, base, step, averaged=adapter.averaged))
-            if not self._round.folded:
-                adapter.load(base)  # the last update went while it was read, and half of it was in the model
+        elif not self._fold.folded:
+            adapter.load(base)  # the last update went while it was read, and half of it was in the model
+        if privacy is not None and self._fold.folded:
+            privacy.charge(self._cohort())
         self._hearing.show(step)
         self._let_go()
 
@@ -149,6 +169,7 @@ class Leading:
                     self._fold.drop(weights)
                     self._hearing.forget(lost.end, samples)
                     self._round.retract(samples)
+                    self._of[lost.end] -= 1
                 self._away = [item for item in self._away if item[0] != lost.end]
                 self._without(lost)
             finally:
@@ -219,14 +240,36 @@ class Leading:
     def _post(self, channel: Channel, ends: Sequence[str], order: Order) -> None:
         channel.post(ends, order if self.clock is None else self.clock.stamped(order))
 
+    def _cohort(self) -> Cohort:
+        """Whose updates the mean is of, as far as it has been gathered."""
+        round_, most = self._round, max(self._of.values(), default=0)
+        return Cohort(round_.asked, self._there, round_.folded, round_.samples, self._fold.total, most)
+
+    def _nobody(self, base: Weights) -> bool:
+        """Whether a round without answers is released like any other: then it is one with an update of zeros."""
+        if self.privacy is None or not self.privacy.even_of_nobody:
+            return False
+        self._fold.add(Weights(base.layout, np.zeros(base.nbytes, np.uint8)), 1)
+        return True
+
+    def _affordable(self) -> bool:
+        """Whether the privacy budget allows this round's mean to be released."""
+        if self.privacy is None or self.privacy.affords(self._cohort()):
+            return True
+        logger.warning("the privacy budget is spent: round %s changes nothing", self._round.number)
+        return False
+
     def _let_go(self) -> None:
         """The memory of what was gathered is free for others."""
         self._fold, self._hearing = WeightedMean(), Hearing(self._memory)
         self._base, self._asked = None, None
+        self._of.clear()
         self._away.clear()
         self._packed_bytes = 0
 
     def _offer(self, end: str, update: Update) -> None:
+        if self.privacy is not None and update.weights is not None:
+            self.privacy.admit(end, update.extras)
         try:
             said = heard(end, update, self._optimizer.name)
             empty = _adds_nothing(update.weights) or not_finite(said)
@@ -237,6 +280,7 @@ class Leading:
         verdict = self._round.offer(end, update.round, update.samples, empty=empty)
         if verdict is Verdict.FOLDED:
             assert update.weights is not None  # FOLDED says so
+            self._of[end] += 1
             here = update.weights.source is None
             if not here:
                 self._away.append((end, update.weights, update.samples))

@@ -1,4 +1,4 @@
-"""What a config names, made: the optimizer, the gate and the registry of a worker."""
+"""What a config names, made: the optimizer, the gate, the privacy mechanism and the registry of a worker."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from typing import Any
 from flame.config import Config
 from flame.config import Gate as GateChoice
 from flame.config import Optimizer as OptimizerChoice
+from flame.config import Privacy as PrivacyChoice
 from flame.engine.gate import Gate
 from flame.extend import lookup
 from flame.optimizer import Optimizer
+from flame.optimizer.halves import Alone
+from flame.privacy import Privacy
+from flame.privacy.noise import Noise
 from flame.registry import Registry
 
-Choice = OptimizerChoice | GateChoice
+Choice = OptimizerChoice | GateChoice | PrivacyChoice
 
 
 def optimizer_of(config: Config) -> Optimizer:
@@ -37,6 +41,26 @@ def gate_of(config: Config) -> Gate:
     return made
 
 
+def privacy_of(config: Config, seed: int | None = None) -> Privacy:
+    """The privacy mechanism that a config names, checked; trainers use its one half, aggregators the other.
+
+    Args:
+        config: the worker's.
+        seed: the run's; from it follows the noise. None for the operating system's randomness.
+
+    Raises:
+        ExtensionError: nobody knows a mechanism of that name.
+        ConfigError: the mechanism does not take such arguments, or the planned rounds would exceed its budget.
+        RecipeError: it cannot be combined with what else the config chooses.
+    """
+    source = None if seed is None else f"{seed}/{config.name or config.task_id}/privacy"
+    made: Privacy = _made("privacy", config.privacy, noise=Noise(source))
+    optimizer = optimizer_of(config)
+    finish: Any = type(optimizer.regularizer).finish
+    made.check(config, optimizer, says_more=finish is not Alone.finish)
+    return made
+
+
 def registry_of(config: Config) -> Registry:
     """The registry that a config names; the one that keeps nothing if it names none.
 
@@ -50,10 +74,10 @@ def registry_of(config: Config) -> Registry:
     return made
 
 
-def _made(kind: str, choice: Choice) -> Any:
+def _made(kind: str, choice: Choice, **more: Any) -> Any:
     """What a config has chosen, with the settings that it gives; comments among them are left out."""
     kwargs = {key: value for key, value in choice.kwargs.items() if key != "//"}
-    return lookup(kind, str(choice.sort))(**kwargs)
+    return lookup(kind, str(choice.sort))(**kwargs, **more)
 
 
 def patience_of(config: Config) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,7 @@ from flame.config import Config
 from flame.engine.following import Following, Held
 from flame.engine.gate import Gate
 from flame.engine.leading import Leading
-from flame.engine.parts import gate_of, optimizer_of, patience_of, registry_of
+from flame.engine.parts import gate_of, optimizer_of, patience_of, privacy_of, registry_of
 from flame.engine.simulated import NAME, clock_of, time_of
 from flame.errors import RecipeError, RunError
 from flame.mode.composer import Composer
@@ -24,6 +25,8 @@ from flame.plugin import PluginManager, PluginType
 from flame.weights.layout import Weights
 from flame.weights.safetensors import write
 from flame.wire.message import Order
+
+logger = logging.getLogger(__name__)
 
 TAG_DISTRIBUTE = "distribute"
 TAG_AGGREGATE = "aggregate"
@@ -56,6 +59,7 @@ class TopAggregator(Role):
         self.plugin_manager = PluginManager()
         self._gate = self._closes(self.config)
         self._leading = self._leads()
+        self._leading.privacy = self.privacy = privacy_of(self.config, self._surroundings.seed)
         self._held = Held()
         self._rounds = self.config.hyperparameters.rounds
         self._begun = False
@@ -91,9 +95,11 @@ class TopAggregator(Role):
                 self.update_metrics(found)
 
     def increment_round(self) -> None:
-        """Go on to the next round, or be done."""
+        """Go on to the next round, or be done: after the last one, or when the privacy budget allows no further one."""
         self._round += 1
-        self._work_done = self._round > self._rounds
+        self._work_done = self._round > self._rounds or self.privacy.exhausted
+        if self.privacy.exhausted and self._round <= self._rounds:
+            logger.warning("the privacy budget is spent: the training ends after round %s", self._round - 1)
         self._channel(TAG_DISTRIBUTE).set_property("round", self._round)
 
     def inform_end_of_training(self) -> None:
@@ -165,6 +171,8 @@ class TopAggregator(Role):
         if not self._leading.met:
             return
         self._leading.close(self._held.adapter(self.model))
+        if self.privacy.epsilon is not None:
+            self.update_metrics({"epsilon": self.privacy.epsilon})
         events, round_ = self._surroundings.events, self._leading.round
         if events is not None:
             clock = self._leading.clock
@@ -218,12 +226,16 @@ class TopAggregator(Role):
 class MiddleAggregator(Role):
     """A worker that leads a group and answers for it to the one above."""
 
+    waits = True
+    """Whether everybody who is asked answers once for a round."""
+
     def internal_init(self) -> None:
         """Join the channels and make what the config asks for."""
         super().internal_init()
         self.optimizer = optimizer_of(self.config)
         self._gate = self._closes(self.config)
         self._leading = self._leads()
+        self._leading.privacy = self.privacy = privacy_of(self.config, self._surroundings.seed)
         self._following = Following(patience_of(self.config))
         self.dataset_size = 0
         self.fetch_success = False
@@ -290,6 +302,7 @@ class MiddleAggregator(Role):
         """Refuse settings that this role cannot work with, before anything runs. Raises RecipeError."""
         super().check_config(config)
         cls._closes(config)
+        privacy_of(config).check_between(config, waits=cls.waits)
 
     @classmethod
     def _closes(cls, config: Config) -> Gate:
@@ -347,7 +360,8 @@ class MiddleAggregator(Role):
 
     def _send_weights(self, tag: str) -> None:
         mean, said = self._leading.mean()
-        self._following.answer(self._channel(tag), mean, self.dataset_size, {**said, **self._extras()})
+        extras = {**said, **self.privacy.stamp, **self._extras()}
+        self._following.answer(self._channel(tag), mean, self.dataset_size, extras)
 
     def _extras(self) -> dict[str, Any]:
         """What the aggregator above is told beside what its algorithm says."""

@@ -64,6 +64,8 @@ class TopAggregator(_Asynchronous, aggregating.TopAggregator):
 class MiddleAggregator(_Asynchronous, aggregating.MiddleAggregator):
     """A worker that leads a group, and answers for `hyperparameters.aggGoal` updates of it to the one above."""
 
+    waits = False
+
     def _answers(self) -> Tasklet:
         loop = Loop(loop_check_fn=lambda: self._leading.met or self.trainer_no_show or self._work_done)
         return quiet("reset_vars", self._begin) >> loop(

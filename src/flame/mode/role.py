@@ -14,6 +14,7 @@ from flame.channel.manager import ChannelManager
 from flame.channel.surroundings import Surroundings
 from flame.common.custom_abcmeta import ABCMeta, abstract_attribute
 from flame.config import Config
+from flame.engine.parts import privacy_of
 from flame.engine.simulated import work_of
 from flame.errors import RecipeError, WorkflowError
 from flame.mode.composer import Composer
@@ -92,9 +93,11 @@ class Role(metaclass=ABCMeta):
 
         Raises:
             RecipeError: they contradict what the role does, or something that they choose is not available.
+            ConfigError: the planned rounds would exceed the privacy budget.
         """
         _refuse_what_is_missing(config)
         work_of(config)
+        privacy_of(config)
 
     def internal_init(self) -> None:
         """Join the channels. Runs before the program's own methods."""
@@ -199,8 +202,8 @@ def _refuse_what_is_missing(config: Config) -> None:
     """A setting that nothing would act on is an error, not a decoration.
 
     Raises:
-        RecipeError: the config asks for a privacy mechanism or a data sampler that this version does not have.
+        RecipeError: the config asks for a data sampler that this version does not have.
     """
-    for setting, chosen in (("privacy", config.privacy.sort), ("datasampler", config.datasampler.sort)):
-        if str(chosen) != "default":
-            raise RecipeError(f"{setting}.sort: {chosen!s} is not available in this version; there is: default")
+    chosen = config.datasampler.sort
+    if str(chosen) != "default":
+        raise RecipeError(f"datasampler.sort: {chosen!s} is not available in this version; there is: default")

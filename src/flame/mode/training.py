@@ -8,12 +8,14 @@ from typing import Any
 from flame.common.custom_abcmeta import abstract_attribute
 from flame.config import Config
 from flame.engine.following import Following, Held
-from flame.engine.parts import optimizer_of, patience_of, registry_of
+from flame.engine.parts import optimizer_of, patience_of, privacy_of, registry_of
 from flame.engine.simulated import NAME, work_of
+from flame.errors import RecipeError
 from flame.mode.composer import Composer
 from flame.mode.role import Role, quiet
 from flame.mode.tasklet import Loop, Tasklet
 from flame.optimizer import Trained
+from flame.privacy.combine import refuse_rings
 from flame.weights.layout import Weights
 from flame.wire.message import Order
 
@@ -32,6 +34,8 @@ class Trainer(Role):
 
     Attributes:
         regularizer: the client half of the job's optimizer; `get_term(...)` gives what to add to the loss.
+        privacy: the trainer's half of the job's privacy mechanism; `private(model, optimizer, loader)` gives what to
+            train with.
         fetch_success: whether the last `fetch` brought an order.
     """
 
@@ -57,6 +61,7 @@ class Trainer(Role):
         self.registry_client = registry_of(self.config)
         self._algorithm = optimizer_of(self.config)
         self.regularizer = self._algorithm.regularizer
+        self.privacy = privacy_of(self.config, self._surroundings.seed)
         self.fetch_success = False
         self._work = work_of(self.config)
 
@@ -64,6 +69,13 @@ class Trainer(Role):
     def get_func_tags(cls) -> list[str]:
         """`fetch`, `upload`, and the class's own."""
         return [TAG_FETCH, TAG_UPLOAD, *super().get_func_tags()]
+
+    @classmethod
+    def check_config(cls, config: Config) -> None:
+        """Refuse settings that this role cannot work with, before anything runs. Raises RecipeError."""
+        super().check_config(config)
+        if str(config.privacy.sort) != "default":
+            refuse_rings(str(config.privacy.sort), config)
 
     @classmethod
     def waits_first(cls) -> bool:
@@ -154,10 +166,29 @@ class Trainer(Role):
             logger.warning("%s has no samples in round %s: its update does not count", self.config.name, self._round)
         said = {} if delta is None else self._said(delta)
         self.regularizer.update()
+        worked = samples
+        if delta is not None:
+            delta, samples = self._protected(delta, samples, said)
+        extras = {**said, **self.privacy.stamp}
         if self._work is not None and order is not None:
-            said[NAME] = self._work.done(order, samples)
-        self._following.answer(self._channel(tag), delta, samples, said)
+            extras[NAME] = self._work.done(order, worked)
+        self._following.answer(self._channel(tag), delta, samples, extras)
         self._received = self._begun = None
+
+    def _protected(self, delta: Weights, samples: int, said: dict[str, Any]) -> tuple[Weights | None, int]:
+        """What the privacy mechanism lets out of an update.
+
+        Raises:
+            RecipeError: something goes with the update that the mechanism knows nothing of.
+        """
+        if said and str(self.config.privacy.sort) != "default":
+            raise RecipeError(
+                f"privacy.sort: {self.privacy.name} protects the update, and {', '.join(said)} would go beside it"
+            )
+        delta_out, samples = self.privacy.outgoing(delta, samples)
+        if self.privacy.epsilon is not None:
+            self.update_metrics({"epsilon": self.privacy.epsilon})
+        return delta_out, samples
 
     def _said(self, delta: Weights) -> dict[str, Any]:
         """What goes with the update: values by the name of what they are for."""

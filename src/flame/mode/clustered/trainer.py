@@ -51,6 +51,8 @@ class Trainer(training.Trainer):
             RecipeError: the selector or the gate is such a one.
         """
         super().check_config(config)
+        if str(config.privacy.sort) != "default":
+            raise RecipeError("privacy.sort: which model a trainer chooses tells of its data, and would go unprotected")
         if config.selector != ConfiguredSelector():
             raise RecipeError("selector.sort: in a clustered federation every aggregator asks everybody: default")
         if config.gate.sort != ConfiguredGate().sort:
