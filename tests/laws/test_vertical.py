@@ -230,7 +230,7 @@ def test_a_number_and_its_text_name_the_same_sample(tmp_path: Path) -> None:
         ({"gate.kwargs": {"atLeast": 1}}, "minPeers"),
         ({"channels.split-channel.compression": "topk"}, "topk leaves numbers"),
         ({"hyperparameters.batchSize": 0}, "batchSize is 0"),
-        ({"privacy.sort": "dp"}, "privacy"),
+        ({"privacy.sort": "dp", "privacy.kwargs": {"clip_threshold": 1.0, "noise_factor": 1.0}}, "privacy"),
     ],
 )
 def test_what_a_split_model_cannot_be_combined_with_is_refused(tmp_path: Path, setting: Any, error: str) -> None:
