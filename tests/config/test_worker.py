@@ -203,7 +203,7 @@ def channels(**change: Any) -> dict[str, Any]:
         (
             {"optimizer": {"sort": "sgd"}},
             "optimizer",
-            "no optimizer named 'sgd'; there are: fedadagrad, fedadam",
+            "no optimizer named 'sgd'; there are: ditto, fedadagrad, fedadam",
         ),
         ({"selector": {"sort": "best", "kwargs": {}}}, "selector", "no selector named 'best'"),
         ({"selector": {"kwargs": []}}, "selector.kwargs", "expected `object`, got `array`"),

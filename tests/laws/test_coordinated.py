@@ -13,7 +13,7 @@ from test_async import STEP, Buffered, BufferedRegion, Made, Site, gradient_step
 from test_laws import ADAPTIVE, FEATURES, flat, model, run, site
 
 import flame
-from flame.errors import RecipeError, TagError
+from flame.errors import RecipeError
 from flame.mode.horizontal.coord_asyncfl.coordinator import Coordinator as AsyncCoordinator
 from flame.mode.horizontal.coord_asyncfl.middle_aggregator import MiddleAggregator as AsyncMiddle
 from flame.mode.horizontal.coord_asyncfl.top_aggregator import TopAggregator as AsyncTop
@@ -186,9 +186,19 @@ def test_everybody_has_to_be_in_one_group(tmp_path: Path) -> None:
         coordinated(tmp_path, SYNC, tag=wide, data={"eu": [site(0)], "na": [site(1)]})
 
 
-def test_a_plain_trainer_does_not_listen_to_a_coordinator(tmp_path: Path) -> None:
-    with pytest.raises(TagError, match="has no function 'coordinate'"):
-        coordinated(tmp_path, {**SYNC, "trainer": Site})
+def test_a_plain_trainer_listens_to_a_coordinator_where_the_tag_says_so(tmp_path: Path) -> None:
+    plain = coordinated(tmp_path / "plain", {**SYNC, "trainer": Site})
+    written = coordinated(tmp_path / "written", SYNC)
+    assert plain.weights().data.tobytes() == written.weights().data.tobytes()
+
+
+def test_a_workflow_of_its_own_has_no_place_for_a_coordinator(tmp_path: Path) -> None:
+    class Own(Site):
+        def compose(self) -> None:
+            super().compose()
+
+    with pytest.raises(RecipeError, match="Own composes its own workflow"):
+        coordinated(tmp_path, {**SYNC, "trainer": Own})
 
 
 def test_a_choice_for_a_round_is_refused_where_there_are_none(tmp_path: Path) -> None:

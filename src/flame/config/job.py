@@ -9,10 +9,14 @@ DIR/
 ├── dataset*.json         a dataset each
 └── trainer/main.py, …    a folder for each role, or one zip archive of such folders
 ```
+
+A role that only aggregates in between, or coordinates, needs no folder. Where the TAG has no role `top-aggregator` its
+folder is that of `aggregator`, and the other way round; `middle-aggregator-2` may use the folder `middle-aggregator`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -143,7 +147,8 @@ def read_job(
     found = find_datasets(top)
     data, notes = assign(spec, tag, found)
     code, unpacked = _code(top, tag, unpack_to)
-    findings = check(tag, code=list(code) if needs_code else None, protocols=protocols, data=data)
+    without = [role.name for role in tag.roles if not tag.needs_program(role.name)]
+    findings = check(tag, code=[*code, *without] if needs_code else None, protocols=protocols, data=data)
     if findings:
         raise TagError(findings, str(tag_path))
     infos = tuple(one.info for one in found)
@@ -291,4 +296,12 @@ def _code(top: Path, tag: Tag, unpack_to: Path | None) -> tuple[dict[str, Path],
 
 
 def _folders(top: Path, roles: Collection[str]) -> dict[str, Path]:
-    return {role: top / role for role in roles if (top / role / _CODE).is_file()}
+    """The folder of each role that has one: of its own name, or else of the role that it is another one of."""
+    folders = {role: [top / name for name in _names(role) if (top / name / _CODE).is_file()] for role in roles}
+    return {role: found[0] for role, found in folders.items() if found}
+
+
+def _names(role: str) -> list[str]:
+    """A role's name, and those under which its program may be found when a TAG has more tiers, or fewer."""
+    top = {"top-aggregator": "aggregator", "aggregator": "top-aggregator"}.get(role, role)
+    return list(dict.fromkeys([role, top, re.sub(r"-\d+$", "", role)]))

@@ -10,9 +10,7 @@ from typing import Any
 from flame.config import Config
 from flame.engine.parts import optimizer_of
 from flame.errors import ConfigError, RecipeError
-from flame.mode import coordinating
 from flame.mode.aggregating import MiddleAggregator, TopAggregator
-from flame.mode.coordinating import TAG_COORDINATE
 from flame.mode.coordination import (
     TAG_COORDINATE_WITH_LEAF_AGG,
     TAG_COORDINATE_WITH_TOP_AGG,
@@ -28,7 +26,7 @@ Train = Callable[..., Mapping[str, Any] | None]
 Evaluate = Callable[[Any], Mapping[str, Any] | None]
 
 
-def programs(make: Callable[[], Any], train_once: Train, measure: Evaluate | None, tag: Tag) -> dict[str, type[Role]]:
+def programs(make: Callable[[], Any], train_once: Train, measure: Evaluate | None) -> dict[str, type[Role]]:
     """The classes of the usual roles, out of functions.
 
     Args:
@@ -36,14 +34,11 @@ def programs(make: Callable[[], Any], train_once: Train, measure: Evaluate | Non
         train_once: trains a model on a site's item, in place; if it has a parameter `regularizer`, it gets the client
             half of the optimizer by that name.
         measure: measures a model.
-        tag: in which the roles are: where a coordinator decides, they listen to it.
     """
-    trains: Any = coordinating.Trainer if _coordinated(tag, "trainer") else Trainer
     tops = ("aggregator", "top-aggregator", "server")
-    leads: Any = coordinating.TopAggregator if any(_coordinated(tag, name) for name in tops) else TopAggregator
     asks = "regularizer" in inspect.signature(train_once).parameters
 
-    class Site(trains):  # type: ignore[misc]
+    class Site(Trainer):
         data: Any
 
         @classmethod
@@ -71,7 +66,7 @@ def programs(make: Callable[[], Any], train_once: Train, measure: Evaluate | Non
                 measured = {} if personal is None else train_once(self.model, self.data, **more) or {}
             self.update_metrics({f"personal-{name}": value for name, value in measured.items()})
 
-    class Server(leads):  # type: ignore[misc]
+    class Server(TopAggregator):
         def initialize(self) -> None:
             self.model = make()
 
@@ -86,23 +81,14 @@ def ready_made(tag: Tag) -> dict[str, type[Role]]:
     """The classes of roles that need no program of their own: those in between, and those that coordinate."""
     found: dict[str, type[Role]] = {}
     for role in tag.roles:
-        tags = _tags_of(tag, role.name)
-        if TAG_COORDINATE_WITH_LEAF_AGG in tags:
-            found[role.name] = DeepCoordinator
-        elif TAG_COORDINATE_WITH_TOP_AGG in tags:
-            found[role.name] = Coordinator
-        elif {"fetch", "distribute"} <= tags:
-            found[role.name] = coordinating.MiddleAggregator if TAG_COORDINATE in tags else MiddleAggregator
+        tags = tag.tags_of(role.name)
+        if tag.needs_program(role.name):
+            continue
+        if TAG_COORDINATE_WITH_TOP_AGG not in tags:
+            found[role.name] = MiddleAggregator
+        else:
+            found[role.name] = DeepCoordinator if TAG_COORDINATE_WITH_LEAF_AGG in tags else Coordinator
     return found
-
-
-def _coordinated(tag: Tag, role: str) -> bool:
-    return TAG_COORDINATE in _tags_of(tag, role)
-
-
-def _tags_of(tag: Tag, role: str) -> set[str]:
-    """The function tags that a TAG binds for a role."""
-    return {name for channel in tag.channels if role in channel.pair for name in channel.tags_of(role)}
 
 
 def size_of(item: Any) -> int:

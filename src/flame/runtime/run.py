@@ -23,6 +23,8 @@ from flame.engine.parts import gate_of, optimizer_of
 from flame.errors import ConfigError, FlameError, TagError
 from flame.extend import lookup
 from flame.mode.role import Role
+from flame.mode.suited import suited
+from flame.runtime.functions import ready_made
 from flame.runtime.launch import Crew, Launch, now
 from flame.runtime.place import place
 from flame.runtime.program import load
@@ -67,7 +69,8 @@ def execute(
     Args:
         files: the job.
         options: how to run it.
-        programs: the class of each role; left out, the ones in the job's role folders.
+        programs: the class of each role; left out, the ones in the job's role folders, and for roles that need no
+            program Flame's own.
         watch: called with every report of every host.
         prepared: called with the run directory once it is there.
 
@@ -82,7 +85,14 @@ def execute(
     """
     started = now() if options.started is None else options.started
     if programs is None:
-        programs = {role.name: load(_folder(files, role.name), role.name) for role in files.tag.roles}
+        ready = ready_made(files.tag)
+        programs = {
+            role.name: ready[role.name]
+            if role.name in ready and role.name not in files.code
+            else load(_folder(files, role.name), role.name)
+            for role in files.tag.roles
+        }
+    programs = {role: suited(program, files.tag.tags_of(role)) for role, program in programs.items()}
     _check(files, programs)
     record = _recorded(files, options, programs, started)
     if prepared is not None:

@@ -218,6 +218,17 @@ class Tag:
         """The channels that a role is on, in the file's order."""
         return tuple(channel for channel in self.channels if role in channel.pair)
 
+    def tags_of(self, role: str) -> frozenset[str]:
+        """The function tags that are bound for a role, on whichever channel."""
+        return frozenset(tag for channel in self.channels_of(role) for tag in channel.tags_of(role))
+
+    def needs_program(self, role: str) -> bool:
+        """Whether a role does anything that only a program can: those in between and those that coordinate do not."""
+        tags = self.tags_of(role)
+        return self.role(role).is_data_consumer or not (
+            {"fetch", "upload", "distribute", "aggregate"} <= tags or "coordinateWithTopAgg" in tags
+        )
+
     def data_consumers(self) -> tuple[Role, ...]:
         """The roles that have one worker per dataset, in the file's order."""
         return tuple(role for role in self.roles if role.is_data_consumer)

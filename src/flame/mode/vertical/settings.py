@@ -11,8 +11,8 @@ def check_split(config: Config) -> None:
     """Refuse what would not be acted on, or would spoil the gradients.
 
     Raises:
-        RecipeError: no batch size, an optimizer or a selector other than the plain one, or a compression that leaves
-            numbers out.
+        RecipeError: no batch size, an optimizer, a selector, a sampler or a privacy mechanism other than the plain
+            one, or a compression that leaves numbers out.
     """
     if (config.hyperparameters.batch_size or 0) < 1:
         raise RecipeError(f"hyperparameters.batchSize is {config.hyperparameters.batch_size}: it is at least 1")
@@ -24,6 +24,9 @@ def check_split(config: Config) -> None:
         )
     if selector != "default":
         raise RecipeError(f"selector.sort: {selector} leaves holders out, and a batch needs the columns of all")
+    for setting, chosen in (("privacy", config.privacy.sort), ("datasampler", config.datasampler.sort)):
+        if str(chosen) != "default":
+            raise RecipeError(f"{setting}.sort: {chosen} is for updates of whole models; a split one sends embeddings")
     for name, channel in config.channels.items():
         if channel.compression is not None and str(channel.compression.sort) == "topk":
             reason = "topk leaves numbers of an embedding out; take fp16 or int8"

@@ -1,0 +1,50 @@
+"""Classes written for a star or a tree, as a TAG with more in it wants them.
+
+What a role does beside the usual is in the TAG: a function tag. A program whose class has no such function is given it,
+so that going from one topology to another is a change of the TAG alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from flame.errors import RecipeError
+from flame.mode import aggregating, asynchronous, coordinating, training
+from flame.mode.coordinating import TAG_COORDINATE
+from flame.mode.role import Role
+
+# The first that a class is a kind of is what it becomes.
+COORDINATED: Mapping[type[Role], type[Role]] = {
+    training.Trainer: coordinating.Trainer,
+    asynchronous.TopAggregator: coordinating.AsyncTopAggregator,
+    asynchronous.MiddleAggregator: coordinating.AsyncMiddleAggregator,
+    aggregating.TopAggregator: coordinating.TopAggregator,
+    aggregating.MiddleAggregator: coordinating.MiddleAggregator,
+}
+WAYS: Mapping[str, Mapping[type[Role], type[Role]]] = {TAG_COORDINATE: COORDINATED}
+
+
+def suited(program: type[Role], tags: Collection[str]) -> type[Role]:
+    """The class, with what the TAG's function tags ask for and it lacks; itself if it lacks nothing.
+
+    Args:
+        program: a role's class.
+        tags: what the TAG binds for the role.
+
+    Raises:
+        RecipeError: the class composes its workflow itself, so that nothing can be put into it.
+    """
+    for tag, ways in WAYS.items():
+        if tag not in tags or tag in program.get_func_tags():
+            continue
+        base, way = next(((base, way) for base, way in ways.items() if issubclass(program, base)), (None, None))
+        if base is None or way is None:
+            continue
+        if program.compose is not base.compose:
+            raise RecipeError(
+                f"{program.__name__} composes its own workflow, in which {tag!r} has no place; subclass"
+                f" {way.__module__}.{way.__name__}, or leave {tag!r} out of the TAG"
+            )
+        own = {"__module__": program.__module__}
+        program = way if program is base else type(program.__name__, (program, way), own)
+    return program
