@@ -37,7 +37,12 @@ class TopAggregator(Role):
     """The worker that leads a federation; subclass it and write `load_data`, `initialize`, `train` and `evaluate`.
 
     The program sets `config`, `model` and `dataset`.
+
+    Attributes:
+        dist_tag: the function tag of the channel on which orders go out.
     """
+
+    dist_tag = TAG_DISTRIBUTE
 
     @abstract_attribute
     def model(self) -> Any:
@@ -224,7 +229,13 @@ class TopAggregator(Role):
 
 
 class MiddleAggregator(Role):
-    """A worker that leads a group and answers for it to the one above."""
+    """A worker that leads a group and answers for it to the one above.
+
+    Attributes:
+        dist_tag: the function tag of the channel on which orders go out.
+    """
+
+    dist_tag = TAG_DISTRIBUTE
 
     waits = True
     """Whether everybody who is asked answers once for a round."""
