@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from upstream import PROGRAMS, Machine, channel, config
+from upstream import PROGRAMS, Machine, channel, config, until
 
 DOWN, UP = ["distribute", "aggregate"], ["fetch", "upload"]
 SYNC, DEEP, ASYNC = "coord_syncfl", "lifl_coord_syncfl", "coord_asyncfl"
@@ -60,6 +60,20 @@ class Town:
                 key: value for key, value in content.items() if key not in ("optimizer", "registry", "baseModel")
             }
         return self.machine.start(str(self.program(program or role.replace("-", "_"))), content, name)
+
+    def middles(self) -> dict[str, subprocess.Popen[str]]:
+        """Two aggregators in each tier between the top and the trainers."""
+        tiers = TIERS[self.mode][1:-1]
+        return {f"{tier[0]}{number}": self.start(tier, f"{tier[0]}{number}") for tier in tiers for number in range(2)}
+
+    def lead(self, *there: str, program: str = "", **hyper: Any) -> dict[str, subprocess.Popen[str]]:
+        """Once these are there, the coordinator and the top: whoever comes later might find the training over."""
+        for name in there:
+            until(self.machine.sign(name, "loading").exists, f"{name} is there")
+        return {
+            "coordinator": self.start("coordinator", "coordinator", **hyper),
+            "top": self.start("top-aggregator", "top", program),
+        }
 
     def program(self, name: str) -> Path:
         """The program for this mode, which only imports from another path."""

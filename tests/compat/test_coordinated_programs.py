@@ -15,54 +15,49 @@ FEDBUFF = {"optimizer": {"sort": "fedbuff", "kwargs": {}}}
 def test_three_tiers(machine: Machine) -> None:
     """Example coord_hier_syncfl_mnist: a mean of steps 1 and 3 moves the model by 2, whoever is with whom."""
     town = Town(machine, SYNC, hyper={"rounds": 6})
-    coordinator = town.start("coordinator", "coordinator", minPeers=2)
-    top = town.start("top-aggregator", "top")
-    middles = [town.start("middle-aggregator", f"m{number}") for number in range(2)]
+    middles = town.middles()
     sites = [town.start("trainer", f"t{number}", learningRate=step) for number, step in enumerate((1.0, 3.0))]
-    assert ok(top) == [2.0, 4.0, 6.0, 8.0, 10.0, 12.0]
+    lead = town.lead(*middles, "t0", "t1", minPeers=2)
+    assert ok(lead["top"]) == [2.0, 4.0, 6.0, 8.0, 10.0, 12.0]
     assert [ok(site) for site in sites] == [[1, 2, 3, 4, 5, 6]] * 2
-    rounds = [ok(middle) for middle in middles]
+    rounds = [ok(middle) for middle in middles.values()]
     assert sorted({*rounds[0], *rounds[1]}) == [1, 2, 3, 4, 5, 6]
-    assert ok(coordinator) is None
+    assert ok(lead["coordinator"]) is None
 
 
 def test_four_tiers(machine: Machine) -> None:
     """Example coord_3_hier_syncfl_mnist."""
     town = Town(machine, DEEP, hyper={"rounds": 4})
-    coordinator = town.start("coordinator", "coordinator", minPeers=2)
-    top = town.start("top-aggregator", "top")
-    middles = [town.start("middle-aggregator", f"m{number}") for number in range(2)]
-    leaves = [town.start("leaf-aggregator", f"l{number}") for number in range(2)]
+    middles = town.middles()
     sites = [town.start("trainer", f"t{number}", learningRate=step) for number, step in enumerate((1.0, 3.0))]
-    assert ok(top) == [2.0, 4.0, 6.0, 8.0]
+    lead = town.lead(*middles, "t0", "t1", minPeers=2)
+    assert ok(lead["top"]) == [2.0, 4.0, 6.0, 8.0]
     assert [ok(site) for site in sites] == [[1, 2, 3, 4]] * 2
-    for process in (*middles, *leaves, coordinator):
+    for process in (*middles.values(), lead["coordinator"]):
         ok(process)
 
 
 def test_asynchronous(machine: Machine) -> None:
     """Example coord_hier_asyncfl_mnist."""
     town = Town(machine, ASYNC, hyper={"aggGoal": 1, "rounds": 8}, **FEDBUFF)
-    coordinator = town.start("coordinator", "coordinator", minPeers=2, concurrency=2)
-    top = town.start("top-aggregator", "top")
-    middles = [town.start("middle-aggregator", f"m{number}") for number in range(2)]
+    middles = town.middles()
     sites = [town.start("trainer", f"t{number}", work=0.02) for number in range(2)]
-    models = ok(top)
+    lead = town.lead(*middles, "t0", "t1", minPeers=2, concurrency=2)
+    models = ok(lead["top"])
     assert len(models) == 8 and models == sorted(models) and models[-1] > 3
-    for process in (*middles, *sites, coordinator):
+    for process in (*middles.values(), *sites, lead["coordinator"]):
         ok(process)
 
 
 def test_chains_of_their_own(machine: Machine) -> None:
     """Example fedscale/coord_hier_syncfl_femnist: the coordinator's rounds count, not the top's thousand."""
-    town = Town(machine, SYNC)
-    coordinator = town.start("coordinator", "coordinator", minPeers=2, rounds=4)
-    top = town.start("top-aggregator", "top", "composed_aggregator", rounds=1000)
-    middles = [town.start("middle-aggregator", f"m{number}") for number in range(2)]
+    town = Town(machine, SYNC, hyper={"rounds": 1000})
+    middles = town.middles()
     sites = [town.start("trainer", f"t{number}", "composed_trainer") for number in range(2)]
-    assert ok(top) == [1.0, 2.0, 3.0, 4.0]
+    lead = town.lead(*middles, "t0", "t1", program="composed_aggregator", minPeers=2, rounds=4)
+    assert ok(lead["top"]) == [1.0, 2.0, 3.0, 4.0]
     assert [ok(site) for site in sites] == [[1, 2, 3, 4]] * 2
-    for process in (*middles, coordinator):
+    for process in (*middles.values(), lead["coordinator"]):
         ok(process)
 
 
@@ -88,15 +83,11 @@ def test_a_late_joiner_gets_work(machine: Machine) -> None:
 def test_whoever_is_killed_is_not_waited_for(machine: Machine, mode: str, role: str) -> None:
     """At any moment; whoever worked with it is given to somebody else."""
     town = Town(machine, mode, hyper={"rounds": 12, "aggGoal": 1}, **(FEDBUFF if mode == ASYNC else {}))
-    workers = {"coordinator": town.start("coordinator", "coordinator", minPeers=3)}
-    middles, leaves = ["m0", "m1"], ["l0", "l1"] if mode == DEEP else []
-    for name in middles:
-        workers[name] = town.start("middle-aggregator", name)
-    for name in leaves:
-        workers[name] = town.start("leaf-aggregator", name)
+    workers = town.middles()
     for number in range(3):
         workers[f"t{number}"] = town.start("trainer", f"t{number}", work=0.05)
-    top = town.start("top-aggregator", "top")
+    workers |= town.lead(*workers, minPeers=3)
+    top = workers.pop("top")
     until(machine.sign("t0", "round-1").exists, "the first round")
     time.sleep(random.uniform(0.0, 0.3))
     victim = workers.pop("t1" if role == "trainer" else "m0")
@@ -113,9 +104,9 @@ def test_without_its_coordinator_or_its_top_everybody_ends_with_an_error(
     machine: Machine, mode: str, role: str
 ) -> None:
     town = Town(machine, mode, hyper={"rounds": 1000}, **(FEDBUFF if mode == ASYNC else {}))
-    workers = {"coordinator": town.start("coordinator", "coordinator"), "top": town.start("top-aggregator", "top")}
-    workers |= {f"m{number}": town.start("middle-aggregator", f"m{number}") for number in range(2)}
+    workers = town.middles()
     workers |= {f"t{number}": town.start("trainer", f"t{number}", work=0.05) for number in range(2)}
+    workers |= town.lead(*workers, minPeers=2)
     until(machine.sign("top", "round-2").exists, "the second round")
     workers.pop(role).kill()
     for process in workers.values():

@@ -159,3 +159,81 @@ def test_nothing_of_it_imports_a_framework() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[] 1"
+
+
+COORDINATED = {
+    "coord_syncfl.coordinator": """
+        await_mid_aggs_and_trainers pair_mid_aggs_and_trainers send_selected_middle_aggregators
+        send_selected_trainers send_selected_middle_aggregator inc_round inform_end_of_training
+    """,
+    "coord_syncfl.top_aggregator": """
+        internal_init load_data initialize get_coord_ends distribute aggregate train evaluate
+        analysis save_metrics inc_round save_params save_model
+    """,
+    "coord_syncfl.middle_aggregator": """
+        internal_init load_data init get_trainers handle_no_trainer fetch distribute aggregate
+        upload evaluate update_round inform_eot
+    """,
+    "coord_syncfl.trainer": """
+        internal_init load_data init get_aggregator fetch train evaluate upload save_metrics
+    """,
+    "coord_asyncfl.coordinator": """
+        monitor coordinate inform_eot
+    """,
+    "coord_asyncfl.top_aggregator": """
+        internal_init load_data initialize reset_agg_goal_vars distribute aggregate train evaluate
+        analysis save_metrics inc_round inform_end_of_training save_params save_model
+    """,
+    "coord_asyncfl.middle_aggregator": """
+        internal_init load_data init fetch reset_vars distribute aggregate upload evaluate
+        update_round inform_eot
+    """,
+    "coord_asyncfl.trainer": """
+        internal_init load_data init fetch train evaluate upload save_metrics
+    """,
+    "lifl_coord_syncfl.coordinator": """
+        await_mid_leaf_aggs_and_trainers pair_leaf_aggs_and_trainers pair_mid_aggs_and_leaf_aggs
+        send_selected_middle_aggregators send_selected_leaf_aggregators send_selected_trainers
+        send_selected_leaf_aggregator inc_round inform_end_of_training
+    """,
+    "lifl_coord_syncfl.top_aggregator": """
+        internal_init load_data initialize get_coord_ends distribute aggregate
+    """,
+    "lifl_coord_syncfl.middle_aggregator": """
+        internal_init load_data init liveness_check get_leaf_aggs handle_no_leaf_agg fetch
+        distribute aggregate upload evaluate update_round inform_eot
+    """,
+    "lifl_coord_syncfl.leaf_aggregator": """
+        internal_init load_data init liveness_check get_trainers handle_no_trainer fetch distribute
+        aggregate upload evaluate update_round inform_eot
+    """,
+    "lifl_coord_syncfl.trainer": """
+        internal_init load_data init liveness_check get_aggregator fetch train evaluate upload
+    """,
+}
+
+
+@pytest.mark.parametrize("path", COORDINATED)
+def test_a_coordinated_role_its_tags_and_its_chain(path: str) -> None:
+    module = import_module(f"flame.mode.horizontal.{path}")
+    kind = path.partition(".")[2]
+    base: Any = getattr(module, kind.title().replace("_", ""))
+    tags = {getattr(module, name) for name in dir(module) if name.startswith("TAG_")}
+    assert set(base.get_func_tags()) == tags and ("coordinate" in tags) == (kind != "coordinator")
+
+    class Mine(base):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.config = self.model = self.dataset = self.dataset_size = None
+
+    mine = Mine()
+    mine.compose()
+    expected = COORDINATED[path].split()
+    assert [tasklet.alias for tasklet in mine.composer.tasklets() if tasklet.alias in expected] == expected
+
+
+@pytest.mark.parametrize("package", ["coord_syncfl", "lifl_coord_syncfl"])
+def test_a_coordinated_top_leaves_the_end_to_the_coordinator(package: str) -> None:
+    base: Any = import_module(f"flame.mode.horizontal.{package}.top_aggregator").TopAggregator
+    mine = base(None)
+    mine.compose()
+    assert "inform_end_of_training" not in [tasklet.alias for tasklet in mine.composer.tasklets()]

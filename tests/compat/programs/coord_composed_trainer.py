@@ -22,6 +22,7 @@ class ComposedTrainer(Trainer):
         self.model, self.dataset_size, self.diary, self.saved = None, 0, [], []
 
     def load_data(self) -> None:
+        Path(f"{self.config.task_id}.loading").touch()
         self.dataset_size = self.config.hyperparameters.samples
 
     def initialize(self) -> None:

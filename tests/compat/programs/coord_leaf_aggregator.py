@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from pathlib import Path
 
 from flame.mode.horizontal.coord_syncfl.leaf_aggregator import LeafAggregator
 
@@ -16,7 +17,7 @@ class Region(LeafAggregator):
         self.diary = []
 
     def load_data(self) -> None:
-        pass
+        Path(f"{self.config.task_id}.loading").touch()
 
     def initialize(self) -> None:
         pass
@@ -25,6 +26,7 @@ class Region(LeafAggregator):
         pass
 
     def evaluate(self) -> None:
+        Path(f"{self.config.task_id}.round-{self._round}").touch()
         self.diary.append(self._round)
 
     def update_round(self) -> None:

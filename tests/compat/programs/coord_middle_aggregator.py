@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from pathlib import Path
 
 from flame.config import Config
 from flame.mode.horizontal.coord_syncfl.middle_aggregator import MiddleAggregator
@@ -15,7 +16,7 @@ class Region(MiddleAggregator):
         self.diary = []
 
     def load_data(self) -> None:
-        pass
+        Path(f"{self.config.task_id}.loading").touch()
 
     def initialize(self) -> None:
         pass
@@ -24,6 +25,7 @@ class Region(MiddleAggregator):
         pass
 
     def evaluate(self) -> None:
+        Path(f"{self.config.task_id}.round-{self._round}").touch()
         self.diary.append(self._round)
 
     def update_round(self) -> None:

@@ -22,6 +22,7 @@ class StepTrainer(Trainer):
         self.diary = []
 
     def load_data(self) -> None:
+        Path(f"{self.config.task_id}.loading").touch()
         self.dataset_size = self.config.hyperparameters.samples
 
     def initialize(self) -> None:
