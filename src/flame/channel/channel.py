@@ -199,6 +199,24 @@ class Channel:
         """A peer, there or not, something of which waits to be received; None if nothing does."""
         return next((end for end, box in self._inbox.items() if box), None)
 
+    def speaker(self, otherwise: Callable[[], object], what: Callable[[], str]) -> str | None:
+        """Whose message came first, of all that wait to be received; waits for one, or until `otherwise()` is true.
+
+        Args:
+            otherwise: looked at whenever something comes, or somebody joins or leaves.
+            what: says in words what is awaited.
+
+        Returns:
+            The peer, there or not; None if nothing came, but `otherwise()` is true.
+        """
+        self._wait(lambda: self.unread() or otherwise(), what, None)
+        arrived = {end: box[0][0] for end, box in self._inbox.items() if box}
+        return min(arrived, key=arrived.__getitem__, default=None)
+
+    def times_left(self, end: str) -> int:
+        """How many times a peer has left: who comes back is somebody new."""
+        return self._members.left(end)
+
     def await_peer(self, timeout: float) -> bool:
         """Wait until somebody is there, or was and has gone; whether that came about within `timeout` seconds."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from importlib import import_module
 from typing import Any
 
 from flame.config import Config
@@ -26,19 +27,26 @@ Train = Callable[..., Mapping[str, Any] | None]
 Evaluate = Callable[[Any], Mapping[str, Any] | None]
 
 
-def programs(make: Callable[[], Any], train_once: Train, measure: Evaluate | None) -> dict[str, type[Role]]:
+WITHOUT_AGGREGATOR = {"handOver": "flame.mode.cyclic.trainer"}
+"""The trainers that have nobody above them, by the function that they perform."""
+
+
+def programs(make: Callable[[], Any], train_once: Train, measure: Evaluate | None, tag: Tag) -> dict[str, type[Role]]:
     """The classes of the usual roles, out of functions.
 
     Args:
         make: makes a model.
         train_once: trains a model on a site's item, in place; if it has a parameter `regularizer`, it gets the client
             half of the optimizer by that name.
-        measure: measures a model.
+        measure: measures a model; at the aggregator, or at the sites where there is none.
+        tag: in which the roles are.
     """
+    equals = [module for name, module in WITHOUT_AGGREGATOR.items() if name in tag.tags_of("trainer")]
+    trains: Any = import_module(equals[0]).Trainer if equals else Trainer
     tops = ("aggregator", "top-aggregator", "server")
     asks = "regularizer" in inspect.signature(train_once).parameters
 
-    class Site(Trainer):
+    class Site(trains):  # type: ignore[misc]
         data: Any
 
         @classmethod
@@ -65,6 +73,10 @@ def programs(make: Callable[[], Any], train_once: Train, measure: Evaluate | Non
             with nullcontext() if personal is None else personal(self.model):
                 measured = {} if personal is None else train_once(self.model, self.data, **more) or {}
             self.update_metrics({f"personal-{name}": value for name, value in measured.items()})
+
+        def evaluate(self) -> None:
+            if equals and measure is not None:
+                self.update_metrics(measure(self.model) or {})
 
     class Server(TopAggregator):
         def initialize(self) -> None:

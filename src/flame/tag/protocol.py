@@ -72,6 +72,7 @@ BUILT_IN: Mapping[str, Action] = _table(
     ("distributeBias", True, "fetchBias"),
     ("fetchBias", False, "distributeBias"),
     ("ring_allreduce", True, "ring_allreduce"),
+    ("handOver", True, "handOver"),
     ("aggregate", False, "upload"),
     ("upload", True, "aggregate"),
 )

@@ -256,6 +256,16 @@ def coordinated(*, aggregators: int = 2) -> Tag:
     )
 
 
+def cyclic(*, group: str = DEFAULT_GROUP) -> Tag:
+    """Trainers that hand one model from one to the next: a round is once around."""
+    return (
+        build("cyclic")
+        .role("trainer", data_consumer=True)
+        .channel("hand-over-channel", {"trainer": "handOver"}, groups=[group])
+        .done()
+    )
+
+
 def vertical(*, group: str = DEFAULT_GROUP) -> Tag:
     """Parties that hold different columns of the same samples, around the one that holds the labels."""
     return (
@@ -316,6 +326,7 @@ TEMPLATES: Mapping[str, Callable[..., Tag]] = {
     "distributed": distributed,
     "hybrid": hybrid,
     "coordinated": coordinated,
+    "cyclic": cyclic,
     "vertical": vertical,
     "lifl-coordinated": lifl_coordinated,
 }

@@ -1,0 +1,1 @@
+"""One model that travels from trainer to trainer."""

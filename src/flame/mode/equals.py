@@ -1,0 +1,56 @@
+"""What a config may say where nobody leads, and what it may not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flame.channel.channel import Channel
+from flame.channel.surroundings import Surroundings
+from flame.config import Config
+from flame.engine.gate import Gate, WhenLost
+from flame.engine.parts import gate_of, optimizer_of
+from flame.errors import RecipeError, RunError
+from flame.optimizer.halves import BySamples, Plain
+
+
+def check_equals(config: Config) -> None:
+    """Refuse what needs somebody who leads, because nobody would act on it.
+
+    Raises:
+        RecipeError: an optimizer with a half for an aggregator, a selector, a gate that waits or counts, or `topk`.
+    """
+    sort, optimizer = str(config.optimizer.sort), optimizer_of(config)
+    if type(optimizer.step) is not Plain or not isinstance(optimizer, BySamples):
+        raise RecipeError(f"optimizer.sort: {sort} makes steps at an aggregator, and here there is none")
+    if str(config.selector.sort) != "default":
+        raise RecipeError(f"selector.sort: {config.selector.sort} chooses for an aggregator, and here there is none")
+    gate = gate_of(config)
+    if str(config.gate.sort) != "everyone" or gate.when_lost is WhenLost.WAIT or gate.at_least:
+        raise RecipeError("gate: where nobody leads it is everyone, with whenLost continue or stop and no atLeast")
+    for name, channel in config.channels.items():
+        if channel.compression is not None and str(channel.compression.sort) == "topk":
+            raise RecipeError(f"channels.{name}.compression: topk packs differences; whole models travel here")
+
+
+def equals_gate(config: Config) -> Gate:
+    """What follows when somebody goes."""
+    return gate_of(config)
+
+
+def names_of(around: Surroundings) -> Callable[[str], str]:
+    """How workers are named, so that all agree: as the run names them, or by their ids where they run one by one."""
+    return around.readable if around.fiber is not None else lambda end: end
+
+
+def await_others(channel: Channel, config: Config, around: Surroundings) -> None:
+    """Wait until `hyperparameters.minPeers` workers are there, this one included; needless within a run.
+
+    Raises:
+        RunError: they are not, for as long as the job may run.
+    """
+    if around.fiber is not None:
+        return
+    at_least = max(1, (config.hyperparameters.min_peers or 2) - 1)
+    limit_s = config.max_run_time or None
+    if channel.await_join(limit_s, at_least):
+        raise RunError(f"{len(channel.all_ends())} of {at_least} others came to {channel.name()} within {limit_s} s")
