@@ -97,7 +97,7 @@ class Cycle:
         return isinstance(said, Mapping) and said.get("keeper") == self.me
 
     def begin(self, model: Callable[[], Weights], *, ask: bool) -> Order | None:
-        """The first order, if this worker is the first of all, and the others have not begun already.
+        """The first order, if this worker is the first of all and the others have not begun, or if the model has come.
 
         Args:
             model: the model to begin with.
@@ -109,8 +109,9 @@ class Cycle:
             self._channel.post([end], Order(0, extras={NAME: {"asks": True}}))
         for end in list(self._channel.all_ends()) if ask else ():
             message = self._channel.take(end)
-            if message is not None:
-                self._hear(end, message)
+            order = None if message is None else self._hear(end, message)
+            if order is not None:
+                return order  # the model came before the answer
         if self.step.number >= 0:
             return None
         return self._move(Step(0, 1, (self.me,)), model())
