@@ -39,6 +39,10 @@ class Members:
             self._listed = list(self._ends)
         return self._listed
 
+    def ever(self) -> list[str]:
+        """The ends that are or were there."""
+        return [*self.ends(), *(end for end in self._left if end not in self._ends)]
+
     def left(self, end: str) -> int:
         """How many times an end has left: who comes back is somebody new, who was not asked what the old one was."""
         return self._left.get(end, 0)

@@ -134,6 +134,10 @@ class Channel:
             return [end for end in ends if end != self._seat.end]
         return ends
 
+    def ever(self) -> list[str]:
+        """Every peer that is or was there: some may have ended before this worker has looked."""
+        return [end for end in self._members.ever() if end != self._seat.end]
+
     def empty(self) -> bool:
         """Whether nobody is there."""
         return not self.all_ends()

@@ -27,7 +27,8 @@ Train = Callable[..., Mapping[str, Any] | None]
 Evaluate = Callable[[Any], Mapping[str, Any] | None]
 
 
-WITHOUT_AGGREGATOR = {"handOver": "flame.mode.cyclic.trainer"}
+GOSSIP = ("gossipRing", "gossipGrid", "gossipFull", "gossipRandom", "gossipEdges")
+WITHOUT_AGGREGATOR = {"handOver": "flame.mode.cyclic.trainer", **dict.fromkeys(GOSSIP, "flame.mode.gossip.trainer")}
 """The trainers that have nobody above them, by the function that they perform."""
 
 

@@ -73,6 +73,11 @@ BUILT_IN: Mapping[str, Action] = _table(
     ("fetchBias", False, "distributeBias"),
     ("ring_allreduce", True, "ring_allreduce"),
     ("handOver", True, "handOver"),
+    ("gossipRing", True, "gossipRing"),
+    ("gossipGrid", True, "gossipGrid"),
+    ("gossipFull", True, "gossipFull"),
+    ("gossipRandom", True, "gossipRandom"),
+    ("gossipEdges", True, "gossipEdges"),
     ("aggregate", False, "upload"),
     ("upload", True, "aggregate"),
 )

@@ -266,6 +266,35 @@ def cyclic(*, group: str = DEFAULT_GROUP) -> Tag:
     )
 
 
+def gossip_ring(*, group: str = DEFAULT_GROUP) -> Tag:
+    """Trainers that mix their models with two neighbours each, in a ring."""
+    return _gossip("ring", group)
+
+
+def gossip_grid(*, group: str = DEFAULT_GROUP) -> Tag:
+    """Trainers that mix their models with up to four neighbours each, in a grid."""
+    return _gossip("grid", group)
+
+
+def gossip_full(*, group: str = DEFAULT_GROUP) -> Tag:
+    """Trainers that mix their models with all others."""
+    return _gossip("full", group)
+
+
+def gossip_random(*, group: str = DEFAULT_GROUP) -> Tag:
+    """Trainers that mix their models with a few neighbours each, chosen at random."""
+    return _gossip("random", group)
+
+
+def _gossip(kind: str, group: str) -> Tag:
+    return (
+        build(f"gossip-{kind}")
+        .role("trainer", data_consumer=True)
+        .channel("gossip-channel", {"trainer": f"gossip{kind.capitalize()}"}, groups=[group])
+        .done()
+    )
+
+
 def vertical(*, group: str = DEFAULT_GROUP) -> Tag:
     """Parties that hold different columns of the same samples, around the one that holds the labels."""
     return (
@@ -327,6 +356,10 @@ TEMPLATES: Mapping[str, Callable[..., Tag]] = {
     "hybrid": hybrid,
     "coordinated": coordinated,
     "cyclic": cyclic,
+    "gossip-ring": gossip_ring,
+    "gossip-grid": gossip_grid,
+    "gossip-full": gossip_full,
+    "gossip-random": gossip_random,
     "vertical": vertical,
     "lifl-coordinated": lifl_coordinated,
 }

@@ -1,0 +1,1 @@
+"""Models that are mixed with those of neighbours, on any graph."""
