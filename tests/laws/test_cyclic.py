@@ -88,13 +88,15 @@ def test_groups_are_cycles_of_their_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "error"),
     [
-        ({"optimizer.sort": "fedadam"}, "fedadam makes steps at an aggregator"),
-        ({"optimizer.sort": "fedbuff"}, "fedbuff makes steps at an aggregator"),
+        ({"optimizer.sort": "fedadam"}, "fedadam needs an aggregator"),
+        ({"optimizer.sort": "fedper", "optimizer.kwargs": {"personal": ["b"]}}, "fedper needs an aggregator"),
+        ({"optimizer.sort": "scaffold"}, "scaffold needs an aggregator"),
+        ({"optimizer.sort": "fedbuff"}, "fedbuff needs an aggregator"),
         ({"selector.sort": "random", "selector.kwargs": {"k": 1}}, "random chooses for an aggregator"),
         ({"gate.kwargs": {"whenLost": "wait"}}, "continue or stop"),
         ({"gate.sort": "goal"}, "where nobody leads"),
         ({"channels.hand-over-channel.compression": "topk"}, "topk packs differences"),
-        ({"privacy.sort": "dp"}, "privacy"),
+        ({"privacy.sort": "dp", "privacy.kwargs": {"clip_threshold": 1.0, "noise_factor": 1.0}}, "privacy"),
     ],
 )
 def test_what_needs_somebody_who_leads_is_refused(tmp_path: Path, setting: Any, error: str) -> None:
@@ -104,7 +106,19 @@ def test_what_needs_somebody_who_leads_is_refused(tmp_path: Path, setting: Any, 
 
 
 def test_a_proximal_term_works_without_an_aggregator(tmp_path: Path) -> None:
-    run(tmp_path, set={"optimizer.sort": "fedprox", "optimizer.kwargs": {"mu": 0.1}})
+    def near(net: dict[str, np.ndarray], data: Any, regularizer: Any) -> dict[str, float]:
+        for _ in range(2):
+            told = step(net, data)
+            pull = regularizer.get_gradient(curr_model=net)
+            for name in net:
+                net[name] -= (0.5 * pull[name]).astype(np.float32)
+        return told
+
+    weak, strong = (
+        run(tmp_path / f"{mu}", train=near, rounds=1, set={"optimizer.sort": "fedprox", "optimizer.kwargs": {"mu": mu}})
+        for mu in (0.001, 0.9)
+    )
+    assert np.linalg.norm(flat(strong)) < 0.9 * np.linalg.norm(flat(weak))
 
 
 def test_a_half_as_large_model_travels(tmp_path: Path) -> None:

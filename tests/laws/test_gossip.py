@@ -144,9 +144,13 @@ def test_what_is_evaluated_is_the_mixed_model_and_it_is_reported(tmp_path: Path)
 @pytest.mark.parametrize(
     ("tag", "more", "error"),
     [
-        ("gossip-ring", {"set": {"optimizer.sort": "fedyogi"}}, "fedyogi makes steps at an aggregator"),
+        ("gossip-ring", {"set": {"optimizer.sort": "fedyogi"}}, "fedyogi needs an aggregator"),
         ("gossip-ring", {"set": {"gate.kwargs": {"atLeast": 2}}}, "no atLeast"),
-        ("gossip-ring", {"set": {"privacy.sort": "dp"}}, "privacy"),
+        (
+            "gossip-ring",
+            {"set": {"privacy.sort": "dp", "privacy.kwargs": {"clip_threshold": 1.0, "noise_factor": 1.0}}},
+            "privacy",
+        ),
         ("gossip-random", {"settings": {"hyperparameters": {"degree": 1}}}, "degree is 1; it is at least 2"),
     ],
 )

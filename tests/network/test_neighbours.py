@@ -26,14 +26,8 @@ def net(tmp_path: Path) -> Iterator[Federation]:
 
 
 def member(net: Federation, name: str, lost: str = "continue", **hyper: Any) -> subprocess.Popen[str]:
-    hyper = {
-        "mode": "gossip",
-        "rounds": 3,
-        "minPeers": 4,
-        "learningRate": 0.0,
-        "start": float(NAMES.index(name)),
-        **hyper,
-    }
+    start = float(NAMES.index(name))
+    hyper = {"mode": "gossip", "rounds": 3, "minPeers": 4, "learningRate": 0.0, "start": start, **hyper}
     loop = {**channel("gossip-channel", {"trainer": ["gossipRing"]}), "pair": ["trainer", "trainer"]}
     gate = {"sort": "everyone", "kwargs": {"whenLost": lost}}
     return net.start("member", name, config("trainer", [loop], {"gossip-channel": "default"}, hyper=hyper, gate=gate))

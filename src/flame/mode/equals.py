@@ -8,20 +8,25 @@ from flame.channel.channel import Channel
 from flame.channel.surroundings import Surroundings
 from flame.config import Config
 from flame.engine.gate import Gate, WhenLost
-from flame.engine.parts import gate_of, optimizer_of
+from flame.engine.parts import gate_of
 from flame.errors import RecipeError, RunError
-from flame.optimizer.halves import BySamples, Plain
+
+ALONE = ("fedavg", "fedprox")
+"""The optimizers that have no half for an aggregator, and none that waits for its word."""
 
 
 def check_equals(config: Config) -> None:
     """Refuse what needs somebody who leads, because nobody would act on it.
 
     Raises:
-        RecipeError: an optimizer with a half for an aggregator, a selector, a gate that waits or counts, or `topk`.
+        RecipeError: an optimizer with a half for an aggregator, a mechanism of privacy, a selector, `topk`, or a gate
+            that waits or counts.
     """
-    sort, optimizer = str(config.optimizer.sort), optimizer_of(config)
-    if type(optimizer.step) is not Plain or not isinstance(optimizer, BySamples):
-        raise RecipeError(f"optimizer.sort: {sort} makes steps at an aggregator, and here there is none")
+    sort = str(config.optimizer.sort)
+    if sort not in ALONE:
+        raise RecipeError(f"optimizer.sort: {sort} needs an aggregator, and here there is none: {' or '.join(ALONE)}")
+    if str(config.privacy.sort) != "default":
+        raise RecipeError(f"privacy.sort: {config.privacy.sort} protects updates, and here whole models travel")
     if str(config.selector.sort) != "default":
         raise RecipeError(f"selector.sort: {config.selector.sort} chooses for an aggregator, and here there is none")
     gate = gate_of(config)

@@ -22,6 +22,8 @@ def check_split(config: Config) -> None:
             f"optimizer.sort: {optimizer} steps in the mean of models, and here nothing is averaged:"
             " each party's own program makes its steps"
         )
+    if str(config.privacy.sort) != "default":
+        raise RecipeError(f"privacy.sort: {config.privacy.sort} protects updates, and here embeddings are sent")
     if selector != "default":
         raise RecipeError(f"selector.sort: {selector} leaves holders out, and a batch needs the columns of all")
     for setting, chosen in (("privacy", config.privacy.sort), ("datasampler", config.datasampler.sort)):
