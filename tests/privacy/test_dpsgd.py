@@ -56,7 +56,12 @@ class Careless(Site):
 
 class Normalised(Site):
     def initialize(self) -> None:
-        self.model = nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.Linear(8, 2))
+        super().initialize()
+        self.other = nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.Linear(8, 2))
+
+    def train(self) -> None:
+        optimizer = torch.optim.SGD(self.other.parameters(), lr=0.5)
+        self.privacy.private(self.other, optimizer, DataLoader(self.examples, batch_size=BATCH))
 
 
 class Top(flame.TopAggregator):

@@ -108,6 +108,7 @@ class DPSGD(Default):
             RecipeError: the model has a layer that mixes the examples of a batch, such as a batch normalisation.
             ConfigError: the planned rounds would exceed the budget.
         """
+        self._unwrap()
         _refuse_layers(model)
         if not self._asked and self._plan is not None:
             self._accountant.check_plan(Release(self._z, 1 / len(loader), "poisson"), *self._plan(len(loader)))
@@ -147,14 +148,18 @@ class DPSGD(Default):
             )
         if not self._wrapped:
             raise RecipeError("privacy.sort: dpsgd: a round was trained without self.privacy.private(...)")
-        for wrapped in self._wrapped:
-            wrapped.to_standard_module()
-        self._wrapped.clear()
+        self._unwrap()
         before, self._steps = self._steps, self._spent().releases.total()
         if self._steps == before and self._accountant.target is not None:
             logger.warning("the privacy budget is spent (of epsilon %g): no update is sent", self._accountant.target)
             return None, 0
         return update, samples
+
+    def _unwrap(self) -> None:
+        """Take off the model what opacus has put on it."""
+        for wrapped in self._wrapped:
+            wrapped.to_standard_module()
+        self._wrapped.clear()
 
     def _spent(self) -> Accountant:
         """Opacus's record of steps, in an accountant of our own."""
