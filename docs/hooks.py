@@ -15,7 +15,7 @@ from functools import cached_property
 import flame
 from flame import cli, errors, extend
 
-KINDS = ("optimizer", "selector", "gate", "compression", "backend", "registry")
+KINDS = ("optimizer", "selector", "gate", "privacy", "compression", "backend", "registry")
 MARKER = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
 SECTIONS = ("Args", "Attributes", "Returns", "Yields", "Raises", "Example", "Examples")
 
@@ -65,7 +65,7 @@ def of_choices() -> str:
             parts.append(f"### {name}\n\n{description(factory)}")
             if kind not in ("backend", "registry"):
                 parts.append(f"Settings (`kwargs`): {settings(factory)}.")
-            if kind in ("optimizer", "compression") and factory.__module__ not in told:
+            if kind in ("optimizer", "privacy", "compression") and factory.__module__ not in told:
                 told.add(factory.__module__)  # one file may hold a family
                 parts.append(inspect.getdoc(sys.modules[factory.__module__]) or "")
     return "\n\n".join(parts)
@@ -76,7 +76,8 @@ def settings(factory: Callable[..., object]) -> str:
     found = [
         f"`{p.name}`" if p.default in (None, p.empty) else f"`{p.name}` = {p.default}"
         for p in inspect.signature(factory).parameters.values()
-        if p.kind is not p.VAR_KEYWORD and p.name != "generator"  # the engine gives a selector its generator
+        # The engine gives a selector its generator, and a privacy mechanism its noise.
+        if p.kind is not p.VAR_KEYWORD and p.name not in ("generator", "noise")
     ]
     return ", ".join(found) or "none"
 

@@ -1,4 +1,4 @@
-"""A site: softmax regression on its handful of handwritten digits, which nobody should be able to tell from the model."""
+"""A site: softmax regression on its handful of handwritten digits, which the model should not give away."""
 
 import argparse
 

@@ -15,6 +15,8 @@ _JUDGES = re.compile(r"acc|auc|f1|dice|iou|score|r2\b", re.IGNORECASE)
 _UNSEEN = re.compile(r"test|val|eval", re.IGNORECASE)
 _PLUMBING = re.compile(r"\.(runtime|starttime|bytes)$|^simulated_s$")
 
+SPENT = "epsilon"
+"""The privacy that has been spent: reported, but a run is not known by it."""
 _MAX_HIGHLIGHTS = 6
 _FEW_SITES = 4  # this many sites are told apart by colour
 
@@ -85,8 +87,9 @@ def headline(history: History) -> Headline | None:
     """The run's main metric: of the upper roles if they have any, a score before a loss, on unseen data."""
     names = charted(history)
     by_metric, roles = history.by_metric, history.role_of
-    upper = [name for name in names if any(roles[worker] not in history.sites for worker in by_metric[name])]
-    names = upper or names
+    measured = [name for name in names if name != SPENT] or names
+    upper = [name for name in measured if any(roles[worker] not in history.sites for worker in by_metric[name])]
+    names = upper or measured
     if not names:
         return None
     name = min(names, key=lambda n: (not _JUDGES.search(n), not _UNSEEN.search(n), names.index(n)))
