@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from upstream import PROGRAMS, Machine, aggregator, finished, ok, trainer
+from upstream import PROGRAMS, Machine, aggregator, finished, trainer
 
 import flame
 
 pytest.importorskip("torch")
 
+PATIENCE_S = 60.0
+"""Two processes import PyTorch."""
 DP: dict[str, Any] = {"privacy": {"sort": "dp", "kwargs": {"clip_threshold": 0.1, "noise_factor": 0.0001}}}
 
 
@@ -20,8 +22,7 @@ def test_only_the_trainer_is_told(machine: Machine) -> None:
     """Every step is clipped, the noise is small, the counter stays; epsilon is huge, and said."""
     top = machine.start("dp_aggregator", aggregator(), "top")
     site = machine.start("dp_trainer", trainer(**DP), "site")
-    spent = ok(site)
-    moves, counter = ok(top)
+    (_, spent, _), (_, (moves, counter), _) = finished(site, PATIENCE_S), finished(top, PATIENCE_S)
     assert len(moves) == 3 and all(0.098 < move < 0.102 for move in moves)
     assert counter == 0
     assert len(spent) == 3 and 1e5 < spent[0] < spent[1] < spent[2]
@@ -32,7 +33,7 @@ def test_an_aggregator_that_adds_the_noise_takes_no_update_that_was_not_clipped(
     central = {"privacy": {"sort": "dp", "kwargs": {"clip_threshold": 0.5, "noise_multiplier": 1, "at": "server"}}}
     top = machine.start("dp_aggregator", aggregator(**central), "top")
     machine.start("dp_trainer", trainer(), "site")
-    status, _, err = finished(top)
+    status, _, err = finished(top, PATIENCE_S)
     assert status != 0 and "was not clipped to 0.5: give all workers of the job the same privacy settings" in err
 
 

@@ -14,6 +14,7 @@ from flame.extend import BUILT_IN
 from flame.mode.horizontal.asyncfl.middle_aggregator import MiddleAggregator as AsyncMiddle
 from flame.mode.horizontal.middle_aggregator import MiddleAggregator
 from flame.mode.horizontal.trainer import Trainer
+from flame.mode.vertical.settings import check_split
 from flame.optimizer import Trained
 from flame.optimizer.fedavg import FedAvg
 from flame.optimizer.halves import Silent
@@ -78,6 +79,27 @@ def test_an_optimizer_whose_trainers_say_more_is_refused(monkeypatch: pytest.Mon
     with pytest.raises(RecipeError, match="optimizer talkative has trainers send more"):
         privacy_of(config(**settings))
     privacy_of(config(**settings, privacy={"sort": "default", "kwargs": {}}))
+
+
+QUIET = {"fedprox": {"mu": 0.1}, "fedadam": {}, "fedper": {"personal": "head*"}, "ditto": {"lambda": 1}}
+TALKATIVE = {"scaffold": {}, "feddyn": {"alpha": 0.1}, "fednova": {}, "qfedavg": {"q": 1, "eta": 0.1}}
+
+
+@pytest.mark.parametrize("sort", QUIET)
+@pytest.mark.parametrize("at", ["trainer", "server"])
+def test_optimizers_whose_trainers_send_updates_alone_are_fine(sort: str, at: str) -> None:
+    privacy_of(config(at, optimizer={"sort": sort, "kwargs": QUIET[sort]}))
+
+
+@pytest.mark.parametrize("sort", TALKATIVE)
+def test_optimizers_that_say_something_with_an_update_are_refused(sort: str) -> None:
+    with pytest.raises(RecipeError, match=f"optimizer {sort} has trainers send more"):
+        privacy_of(config(optimizer={"sort": sort, "kwargs": TALKATIVE[sort]}))
+
+
+def test_a_model_that_is_split_is_refused() -> None:
+    with pytest.raises(RecipeError, match="privacy"):
+        check_split(config(hyperparameters={"batchSize": 4}))
 
 
 def test_a_data_sampler_that_tells_of_the_samples_is_refused() -> None:

@@ -57,7 +57,8 @@ def privacy_of(config: Config, seed: int | None = None) -> Privacy:
     made: Privacy = _made("privacy", config.privacy, noise=Noise(source))
     optimizer = optimizer_of(config)
     finish: Any = type(optimizer.regularizer).finish
-    made.check(config, optimizer, says_more=finish is not Alone.finish)
+    silent = finish is Alone.finish or getattr(optimizer.regularizer, "silent", False)
+    made.check(config, optimizer, says_more=not silent)
     return made
 
 

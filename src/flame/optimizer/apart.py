@@ -18,6 +18,8 @@ class Apart(Silent):
             that it cannot be applied to.
     """
 
+    silent = True
+
     def __init__(self, choose: Callable[[Layout], Collection[str]]) -> None:
         self._choose = choose
         self._names: Collection[str] = ()

@@ -32,6 +32,8 @@ from flame.weights.layout import Weights
 class Personal(Pull):
     """The client half: keeps the trainer's own model, and holds it near the shared one."""
 
+    silent = True
+
     def __init__(self, strength: float) -> None:
         super().__init__("ditto")
         self._strength = strength

@@ -112,9 +112,12 @@ class Alone:
 
     Attributes:
         wanted: whether the algorithm is nothing without a program that asks for its term.
+        silent: whether `finish` never says anything, though it does something: then updates are all that is sent, which
+            a privacy mechanism needs to know.
     """
 
     wanted = False
+    silent = False
 
     def save_state(self, state: Any, **values: Any) -> None:
         """Keeps nothing."""

@@ -120,7 +120,9 @@ class DPSGD(Default):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of opacus's secure mode, which needs what is no longer maintained
-                self._engine = self._engine or import_module("opacus").PrivacyEngine(accountant="rdp")
+                import opacus
+
+                self._engine = self._engine or opacus.PrivacyEngine(accountant="rdp")
                 wrapped, stepper, batches = self._engine.make_private(
                     module=model,
                     optimizer=optimizer,
@@ -211,6 +213,8 @@ def _refuse_layers(model: Any) -> None:
             )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = import_module("opacus.validators").ModuleValidator.validate(model, strict=False)
+        from opacus.validators import ModuleValidator
+
+        found = ModuleValidator.validate(model, strict=False)
     if found:
         raise RecipeError(f"privacy.sort: dpsgd: {found[0]}")
