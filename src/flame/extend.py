@@ -33,6 +33,7 @@ BUILT_IN: dict[tuple[str, str], str] = {
     ("optimizer", "qfedavg"): "flame.optimizer.qfedavg:QFedAvg",
     ("optimizer", "scaffold"): "flame.optimizer.scaffold:Scaffold",
     ("optimizer", "feddyn"): "flame.optimizer.feddyn:FedDyn",
+    ("optimizer", "fedgft"): "flame.optimizer.fedgft:FedGFT",
     ("optimizer", "fedper"): "flame.optimizer.fedper:FedPer",
     ("optimizer", "fedbn"): "flame.optimizer.fedbn:FedBN",
     ("optimizer", "ditto"): "flame.optimizer.ditto:Ditto",

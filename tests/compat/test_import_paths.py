@@ -71,6 +71,30 @@ ROLES = {
         ["distribute", "aggregate", "fetch", "upload"],
     ),
 }
+ALGORITHMS = {
+    "feddyn.trainer": ("Trainer", {"TAG_UPLOAD_DATASET_SIZE": "uploadDatasetSize"}),
+    "feddyn.top_aggregator": ("TopAggregator", {"TAG_GET_DATATSET_SIZE": "getDatasetSize"}),
+    "scaffold.trainer": ("Trainer", {"TAG_UPLOAD_DATASET_SIZE": "uploadDatasetSize"}),
+    "scaffold.top_aggregator": ("TopAggregator", {"TAG_GET_DATATSET_SIZE": "getDatasetSize"}),
+    "fedgft.trainer": ("Trainer", {"TAG_FETCH_BIAS": "fetchBias", "TAG_UPLOAD_BIAS": "uploadBias"}),
+    "fedgft.top_aggregator": (
+        "TopAggregator",
+        {"TAG_AGGREGATE_BIAS": "aggregateBias", "TAG_DISTRIBUTE_BIAS": "distributeBias"},
+    ),
+}
+ALGORITHM_ALIASES = {
+    "feddyn.trainer": "internal_init load_data init upload_dataset_size fetch train evaluate upload save_metrics",
+    "feddyn.top_aggregator": "internal_init load_data initialize get_dataset_size distribute aggregate train evaluate"
+    " analysis save_metrics inc_round inform_end_of_training save_params save_model",
+    "scaffold.trainer": "internal_init load_data init internal_params upload_dataset_size fetch train evaluate upload"
+    " save_metrics",
+    "scaffold.top_aggregator": "internal_init load_data initialize get_dataset_size distribute aggregate train evaluate"
+    " analysis save_metrics inc_round inform_end_of_training save_params save_model",
+    "fedgft.trainer": "internal_init load_data init fetch pre_process upload_bias fetch_bias train evaluate upload"
+    " save_metrics",
+    "fedgft.top_aggregator": "internal_init load_data initialize distribute get_bias pre_process put_bias aggregate"
+    " train evaluate analysis save_metrics inc_round inform_end_of_training save_params save_model",
+}
 MUST_SET = {
     "trainer": ["config", "dataset_size", "model"],
     "top_aggregator": ["config", "dataset", "model"],
@@ -141,6 +165,48 @@ def test_the_aliases_of_a_chain(role: str) -> None:
     aliases = [tasklet.alias for tasklet in mine.composer.tasklets()]
     expected = ALIASES[role].split()
     assert [alias for alias in aliases if alias in expected] == expected
+
+
+@pytest.mark.parametrize("path", ALGORITHMS)
+def test_the_roles_of_an_algorithm(path: str) -> None:
+    name, constants = ALGORITHMS[path]
+    module = import_module(f"flame.mode.horizontal.{path}")
+    assert {key: getattr(module, key) for key in constants} == constants
+    base: Any = getattr(module, name)
+    plain: Any = getattr(import_module(f"flame.mode.horizontal.{path.partition('.')[2]}"), name)
+    assert sorted(base.get_func_tags()) == sorted([*constants.values(), *plain.get_func_tags()])
+    required = [*MUST_SET[path.partition(".")[2]], *(["batch_size", "learning_rate"] * (path == "scaffold.trainer"))]
+
+    def constructor(self: Any) -> None:
+        for attribute in required:
+            setattr(self, attribute, None)
+
+    with pytest.raises(NotImplementedError, match=", ".join(sorted(required))):
+        type("Forgetful", (base,), {"__init__": lambda self: None})()
+    mine = type("Mine", (base,), {"__init__": constructor})()
+    mine.compose()
+    aliases = [tasklet.alias for tasklet in mine.composer.tasklets()]
+    assert aliases == ALGORITHM_ALIASES[path].split()
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("flame.optimizers", "optimizer_provider"),
+        ("flame.optimizer.fedavg", "FedAvg"),
+        ("flame.optimizer.fedadam", "FedAdam"),
+        ("flame.optimizer.fedyogi", "FedYogi"),
+        ("flame.optimizer.fedadagrad", "FedAdaGrad"),
+        ("flame.optimizer.fedbuff", "FedBuff"),
+        ("flame.optimizer.fedprox", "FedProx"),
+        ("flame.optimizer.feddyn", "FedDyn"),
+        ("flame.optimizer.scaffold", "Scaffold"),
+        ("flame.optimizer.fedgft", "FedGFT"),
+        ("flame.optimizer.bias", "Bias"),
+    ],
+)
+def test_an_optimizer_is_where_programs_look_for_it(module: str, name: str) -> None:
+    assert hasattr(import_module(module), name)
 
 
 def test_message_types_keep_their_numbers() -> None:

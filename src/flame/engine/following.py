@@ -23,6 +23,11 @@ class Following:
         self._leader: str | None = None
         self.order: Order | None = None
 
+    @property
+    def leader(self) -> str | None:
+        """Whose order was fetched last."""
+        return self._leader
+
     def fetch(self, channel: Channel) -> Order | None:
         """The next order; None if there is nothing to do here: nobody came in time, or the training was over.
 

@@ -45,6 +45,7 @@ class Leading:
 
     Attributes:
         privacy: its aggregator's half says what is done to what comes in, and to a round's mean; None for nothing.
+        aside: whether a message of a peer that is no update is a remark, after which its update is still due.
     """
 
     privacy: Privacy | None = None
@@ -56,6 +57,7 @@ class Leading:
         self._memory = memory
         self._gate, self._patience_s = gate, patience_s
         self.clock = clock
+        self.aside: Callable[[str, Message], bool] = lambda end, message: False
         self._round = Round(0, gate)
         self._asked: tuple[Channel, Order] | None = None
         self._fold, self._hearing = WeightedMean(), Hearing(memory)
@@ -185,7 +187,7 @@ class Leading:
             if self.clock is not None:
                 self.clock.reach(time_of(message, end))
             self._offer(end, message)
-        else:
+        elif not self.aside(end, message):
             raise RunError(
                 f"an update was due from {end} in round {self._round.number}; it sent a {type(message).__name__}"
             )

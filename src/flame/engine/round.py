@@ -105,6 +105,11 @@ class Round:
             self._settle(end)
 
     @property
+    def ends(self) -> Sequence[str]:
+        """Who was asked, in that order; not to be changed."""
+        return self._order
+
+    @property
     def asked(self) -> int:
         """How many peers were asked."""
         return len(self._asked)

@@ -17,6 +17,7 @@ from flame.config import Config
 from flame.engine.parts import privacy_of
 from flame.engine.simulated import work_of
 from flame.errors import RecipeError, WorkflowError
+from flame.extend import lookup
 from flame.mode.composer import Composer
 from flame.mode.function import Function, declared
 from flame.mode.tasklet import Tasklet
@@ -96,6 +97,7 @@ class Role(metaclass=ABCMeta):
             ConfigError: the planned rounds would exceed the privacy budget.
         """
         _refuse_what_is_missing(config)
+        _refuse_an_algorithm_of_others(cls.get_func_tags(), config)
         work_of(config)
         privacy_of(config)
 
@@ -207,3 +209,18 @@ def _refuse_what_is_missing(config: Config) -> None:
     chosen = config.datasampler.sort
     if str(chosen) != "default":
         raise RecipeError(f"datasampler.sort: {chosen!s} is not available in this version; there is: default")
+
+
+def _refuse_an_algorithm_of_others(tags: list[str], config: Config) -> None:
+    """An algorithm that says more than orders and updates carry has roles of its own.
+
+    Raises:
+        RecipeError: this role fetches or distributes models, and does not say the rest.
+    """
+    sort = str(config.optimizer.sort)
+    needed: frozenset[str] = getattr(lookup("optimizer", sort), "tags", frozenset())
+    if needed and {"fetch", "distribute"} & set(tags) and not needed & set(tags):
+        raise RecipeError(
+            f"optimizer.sort: {sort} needs roles that speak of more than models: a trainer and a top aggregator of"
+            f" flame.mode.horizontal.{sort}, and none in between"
+        )

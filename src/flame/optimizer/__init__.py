@@ -16,7 +16,7 @@ A middle aggregator passes on what the server tells, hears what those below it s
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -136,8 +136,9 @@ class Regularizer(Protocol):
     def wanted(self) -> bool:
         """Whether the algorithm is nothing without a program that asks for its term."""
 
-    def get_term(self, **values: Any) -> Any:
-        """A scalar to add to the loss."""
+    @property
+    def get_term(self) -> Callable[..., Any]:
+        """A function of whatever the algorithm looks at, by name; it gives a scalar to add to the loss."""
 
     def save_state(self, state: Any, **values: Any) -> None:
         """Before or after training: remember what the algorithm needs of the models."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from flame.optimizer import Said
 from flame.optimizer.halves import Plain, number_said
+from flame.weights.layout import Weights
 
 CLIENTS, PEERS, TOTAL = "clients", "peers", "total"
 
@@ -26,16 +27,16 @@ class Crowd(Plain):
         self._sort = sort
         self._counting, self.heard, self.there = 0.0, 0.0, 0.0
         self._behind: dict[str, float] = {}
-        self._total = 0.0
+        self._sizes: Mapping[str, int] = {}
 
-    def sized(self, sizes: Mapping[str, int]) -> Said:
-        """All samples, and how many clients have them, to be told with the next orders.
+    def sized(self, sizes: Mapping[str, int]) -> None:
+        """The samples of each peer that is there, to be told with the next order: how many in all, of how many."""
+        self._sizes = dict(sizes)
 
-        Args:
-            sizes: the samples of each peer that is there.
-        """
-        self.there, self._total = float(len(sizes)), float(sum(sizes.values()))
-        return {TOTAL: self._total, CLIENTS: self.there} if self._total else {}
+    def tell(self, sent: Weights, averaged: Collection[str]) -> Said:
+        """Sizes, where they are known."""
+        total = sum(self._sizes.values())
+        return {TOTAL: total, CLIENTS: len(self._sizes)} if total else {}
 
     def hear(self, end: str, samples: int, said: Said) -> None:
         """Count who is behind an update. Raises RunError if that is no number."""
@@ -46,7 +47,7 @@ class Crowd(Plain):
         """All of the round have been counted."""
         self._behind = {end: count for end, count in self._behind.items() if end in set(ends)}
         self.heard, self._counting = self._counting, 0.0
-        self.there = max(self.heard, sum(self._behind.get(end, 1.0) for end in ends))
+        self.there = max(1.0, self.heard, float(len(self._sizes)) or sum(self._behind.get(end, 1.0) for end in ends))
 
     def relay(self) -> Said:
         """How many are behind the mean, and how many there are below."""

@@ -42,9 +42,9 @@ class Dynamic(Crowd):
         self._kept.open(layout)
 
     def tell(self, sent: Weights, averaged: Collection[str]) -> Said:
-        """Says nothing; what is sent is the model plus h."""
+        """Sizes, where they are known; what is sent is the model plus h."""
         self._kept.add_to(sent, "h", but=averaged)
-        return {}
+        return super().tell(sent, averaged)
 
     def block(self, segment: int, where: slice, base: Floats, mean: Floats) -> Floats:
         """Base plus mean; h grows by the share of those who were heard times mean."""

@@ -43,7 +43,7 @@ class Normalised(Plain):
 
     def gathered(self, ends: Sequence[str]) -> None:
         """Now tau_eff is known."""
-        self._effective = self._sum / self._samples
+        self._effective = self._sum / (self._samples or 1)
         self._sum, self._samples = 0.0, 0
 
     def block(self, segment: int, where: slice, base: Floats, mean: Floats) -> Floats:

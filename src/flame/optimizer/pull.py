@@ -44,7 +44,7 @@ class Pull(Alone):
         """The term, a scalar of the framework that the model belongs to; 0.0 before the first order.
 
         Args:
-            curr_model: the model that is trained. Ask once for each step.
+            curr_model: the model that is trained, or its parameters. Ask once for each step.
             others: ignored.
         """
         term: Any = 0.0
@@ -94,26 +94,26 @@ class Pull(Alone):
 
     def _parts(self, model: Any) -> Iterator[tuple[Any, Any, Any]]:
         """Every parameter, with its part of the anchor and of the linear part."""
-        near = self._adapter is not None
-        self.steps += near
-        if not near:
+        if self._adapter is None:
             return
+        self.steps += 1
+        parameters = list(_parameters(model))
         if self._near is None:
-            sides = [self._laid(side, model) for side in (self._anchor, self._linear)]
+            sides = [_laid(side, parameters, self._adapter) for side in (self._anchor, self._linear)]
             self._near = list(zip(*sides, strict=True))
-        for now, (anchor, linear) in zip(_parameters(model), self._near, strict=True):
+        for now, (anchor, linear) in zip(parameters, self._near, strict=True):
             yield now, anchor, linear
 
-    def _laid(self, side: Weights | None, model: Any) -> list[Any]:
-        """Weights as a list in the order of the model's parameters, where these are; Nones for None."""
-        now = list(_parameters(model))
-        if side is None or self._adapter is None:
-            return [None] * len(now)
-        values = self._adapter.as_dict(side)
-        if not hasattr(model, "named_parameters"):
-            return list(_parameters(values))
-        named = [values[name] for name, _ in model.named_parameters()]
-        return [value.to(parameter.device) for parameter, value in zip(now, named, strict=True)]
+
+def _laid(side: Weights | None, parameters: list[Any], adapter: Adapter) -> list[Any]:
+    """Weights as a list in the order of the model's parameters, where these are; Nones for None."""
+    if side is None:
+        return [None] * len(parameters)
+    values = adapter.as_dict(side)
+    if not hasattr(adapter.model, "named_parameters"):
+        return list(_parameters(values))
+    named = [values[name] for name, _ in adapter.model.named_parameters()]
+    return [value.to(parameter.device) for parameter, value in zip(parameters, named, strict=True)]
 
 
 def zeros(layout: Layout) -> Weights:
@@ -136,9 +136,9 @@ def _parameters(model: Any) -> Iterator[Any]:
     """What is trained of a model: a torch module's parameters, or arrays."""
     if hasattr(model, "parameters"):
         yield from model.parameters()
-    elif hasattr(model, "values"):
+    elif hasattr(model, "keys"):
         yield from model.values()
-    elif isinstance(model, list | tuple):
+    elif isinstance(model, list | tuple | Iterator):
         yield from model
     else:
         yield model

@@ -45,12 +45,13 @@ class Controlled(Crowd):
         self._kept.open(layout)
 
     def tell(self, sent: Weights, averaged: Collection[str]) -> Said:
-        """c, which is zero at first and then not told."""
+        """c, which is zero at first and then not told, and sizes."""
+        sizes = super().tell(sent, averaged)
         if not self._kept.state():
-            return {}
+            return sizes
         control = zeros(sent.layout)
         self._kept.add_to(control, "c", but=averaged)
-        return {CONTROL: control}
+        return {**sizes, CONTROL: control}
 
     def beside(self, name: str, segment: int, where: slice, mean: Floats) -> None:
         """Move c by the share of those who were heard times their mean."""
@@ -111,6 +112,6 @@ class Scaffold(Evenly):
         refuse_others("optimizer", self.name, others, ("k",))
         if k is not None:
             check_number("optimizer", "k", k, least=1)
-        self.k = k
+        self.k: int | None = k
         self.step = Controlled()
         self.regularizer = Correction()

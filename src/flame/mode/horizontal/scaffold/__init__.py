@@ -1,0 +1,1 @@
+"""The roles of SCAFFOLD, under the paths by which programs know them."""
