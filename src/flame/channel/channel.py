@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from flame.backend import Backend
 from flame.backend.directory import Members, Seat
-from flame.channel.coding import Message, Sealed
+from flame.channel.coding import Message, Sealed, read_back, written
 from flame.channel.packing import Packing, plain, signed
 from flame.common.fiber import Hub
 from flame.errors import DeadlinePassed
@@ -21,6 +22,9 @@ KEY_CH_STATE = "state"
 VAL_CH_STATE_RECV = "recv"
 VAL_CH_STATE_SEND = "send"
 KEY_CH_SELECT_REQUESTER = "requester"
+
+_NOT_KEPT = frozenset({KEY_CH_SELECT_REQUESTER, "busy", END_PROPERTIES})
+"""Properties that are set before each time that they are looked at, or kept in their own place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,7 @@ class Channel:
 
     Attributes:
         sent_bytes: how many bytes were sent so far.
+        moved: how many messages were sent, or taken out by whoever they are for, so far.
         awaited: the one peer whose message the worker waits for; None if it waits for anything, or not at all.
     """
 
@@ -75,7 +80,7 @@ class Channel:
         self._assigned: Sequence[str] | None = None
         self._listed: tuple[object, Sequence[str]] | None = None
         self._met = not self.empty()
-        self.sent_bytes = 0
+        self.sent_bytes = self.moved = 0
         self.awaited: str | None = None
 
     # -- identity ------------------------------------------------------------------
@@ -225,7 +230,7 @@ class Channel:
         """Wait until somebody is there, or was and has gone; whether that came about within `timeout` seconds."""
 
         def settled() -> bool:
-            return not self.empty() or self._met
+            return not self.empty() or self._met or self.unread() is not None
 
         return self._wait(settled, lambda: f"somebody to join as {self._other_role}", timeout)
 
@@ -304,6 +309,7 @@ class Channel:
 
     def drain_messages(self) -> None:
         """Throw away everything that has arrived."""
+        self.moved += 1
         self._inbox.clear()
 
     def is_rxq_empty(self, end: str) -> bool:
@@ -330,6 +336,7 @@ class Channel:
         """
         box = self._inbox.get(end)
         if box:
+            self.moved += 1
             return box.popleft()[2]
         taken = self._take(end, deadline_s, self._asked.get(end))
         if taken is None:
@@ -365,6 +372,44 @@ class Channel:
         """What is remembered about a peer; None if nothing is."""
         return self._end_properties.get(end, {}).get(key)
 
+    # -- to be kept ------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """What must be kept to go on later, as plain values: what has come and was not taken, whom was chosen, ….
+
+        Raises:
+            EncodeError: a property of the channel, or of an end, is no plain value.
+            PeerLost: a message lies with a peer that has gone.
+        """
+        properties = {key: value for key, value in self.properties.items() if key not in _NOT_KEPT}
+        boxes = ((item, end) for end, box in self._inbox.items() for item in box)
+        waiting = sorted(boxes, key=lambda pair: pair[0][0])
+        parts: dict[str, Any] = {
+            "inbox": [(end, at, *written(message)) for (_, at, message), end in waiting],
+            "properties": properties,
+            "ends": {end: known for end, known in self._end_properties.items() if known},
+            "selector": {} if self._selector is None else self._selector.state(),
+            "packing": {} if self._packing is None else self._packing.state(),
+            "sent_bytes": self.sent_bytes,
+        }
+        return {name: part for name, part in parts.items() if part}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned. Raises DecodeError if there is a message in it that is none."""
+        for end, at, header, buffers in state.get("inbox", ()):
+            self._arrived += 1
+            message = read_back(header, buffers)
+            signed(message, end)
+            self._inbox.setdefault(end, deque()).append((self._arrived, at, message))
+        self.properties.update(state.get("properties", {}))
+        for end, properties in state.get("ends", {}).items():
+            self._end_properties.setdefault(end, {}).update(properties)
+        if self._selector is not None:
+            self._selector.restore(state.get("selector", {}))
+        if self._packing is not None:
+            self._packing.restore(state.get("packing", {}))
+        self.sent_bytes = state.get("sent_bytes", 0)
+
     # -- inside ------------------------------------------------------------------
 
     def watch(self, changed: Callable[[], None]) -> None:
@@ -377,6 +422,7 @@ class Channel:
         self._members.watch(noticed)
 
     def _post(self, ends: Sequence[str], message: Message) -> None:
+        self.moved += 1
         there = [end for end in ends if self.has(end)]
         if there:
             message = plain(message) if self._packing is None else self._packing.of(message)
@@ -387,6 +433,7 @@ class Channel:
     ) -> tuple[int, float, Message] | None:
         self._await_message(end, deadline_s, asked)
         box = self._inbox.get(end)
+        self.moved += 1
         return box.popleft() if box else None
 
     def _await_message(self, end: str, deadline_s: float | None, asked: int | None) -> None:

@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from flame.backend.coding import Coding
 from flame.compression.packed import packed
 from flame.weights.layout import Weights
 from flame.wire.codec import Payload
+from flame.wire.form import Buffer
 from flame.wire.keys import MessageType
 from flame.wire.message import Order, Update, Value, read
 
@@ -68,6 +71,32 @@ def _weights_in(said: Any) -> Iterator[Weights]:
 def _may_wait(message: object) -> bool:
     """An update is folded piece by piece, long after it came: it may stay where it was made."""
     return isinstance(message, Update)
+
+
+def written(message: Message) -> tuple[bytes, list[bytes]]:
+    """A message as bytes that can be kept, wherever its arrays lie: its header, and each of its buffers.
+
+    Raises:
+        PeerLost: it lies with a peer that has gone.
+    """
+    payload = _to_payload(message)
+    return bytes(payload.header), [_brought(buffer) for buffer in payload.buffers]
+
+
+def read_back(header: bytes, buffers: list[bytes]) -> Message:
+    """The message that was `written`. Raises DecodeError if it is none."""
+    message = _from_payload(Payload(header, [np.frombuffer(buffer, np.uint8) for buffer in buffers]))
+    assert isinstance(message, Message)  # the codec makes nothing else
+    return message
+
+
+def _brought(buffer: Buffer) -> bytes:
+    if isinstance(buffer, bytes | bytearray | memoryview | np.ndarray):
+        return bytes(buffer)
+    try:
+        return bytes(buffer.load())
+    finally:
+        buffer.rewind()
 
 
 CODING = Coding(_to_payload, _from_payload, _size_of, _may_wait)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import atexit
 import random
+from collections.abc import Mapping
+from typing import Any
 
 from flame.backend.directory import Seat
 from flame.channel.channel import Channel, Wiring
@@ -88,6 +90,21 @@ class ChannelManager:
     def joined(self) -> list[Channel]:
         """Every channel that has been joined."""
         return list(self._channels.values())
+
+    @property
+    def moved(self) -> int:
+        """How many messages this worker has sent, or taken, so far."""
+        return sum(channel.moved for channel in self._channels.values())
+
+    def state(self) -> dict[str, Any]:
+        """What must be kept of each channel to go on later; see `Channel.state`."""
+        states = {name: channel.state() for name, channel in self._channels.items()}
+        return {name: state for name, state in states.items() if state}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        for name, channel in self._channels.items():
+            channel.restore(state.get(name, {}))
 
     def cleanup(self) -> None:
         """Leave: everything that was sent is delivered first. Safe to call twice."""

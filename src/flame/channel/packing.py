@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import msgspec
 
 from flame.channel.coding import Message, Sealed
@@ -37,6 +40,14 @@ class Packing:
             return message  # it came like this from above: packing it again would only lose more
         weights = pack(message.weights, self._name, self._compressor, self._allocate)
         return msgspec.structs.replace(message, weights=weights)
+
+    def state(self) -> Mapping[str, Any]:
+        """What the compressor has left out so far."""
+        return self._compressor.state()
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self._compressor.restore(state)
 
 
 def packing_of(spec: Channel, allocate: Allocate = plain_memory) -> Packing | None:

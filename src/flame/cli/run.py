@@ -28,7 +28,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--hosts", type=_count, metavar="N", help="processes (default: one per core; 0: all in this one)"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of all random numbers (default: 0)")
+    parser.add_argument("--seed", type=int, metavar="S", help="seed of all random numbers (default: 0)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="run directory (default: runs/<job>-<time>)")
     parser.add_argument(
         "--set",
@@ -36,6 +36,21 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default=[],
         metavar="KEY=VALUE",
         help="replace a setting, e.g. hyperparameters.rounds=5; may be given several times",
+    )
+    parser.add_argument(
+        "--checkpoint",
+        type=_count,
+        metavar="N",
+        help="make a checkpoint after every N rounds and after the last one, to be resumed from (default: none)",
+    )
+    parser.add_argument(
+        "--resume",
+        type=Path,
+        nargs="?",
+        const=Path(),
+        metavar="RUN",
+        help="go on with the run in that directory, from its newest checkpoint; without RUN, with the one that --out "
+        "names, or from the start if it has no checkpoint",
     )
     parser.add_argument("--schema", type=Path, metavar="FILE", help="another TAG than DIR/schema.json")
     parser.add_argument("--data", type=Path, metavar="FILE", help="another dataSpec than DIR/dataSpec.json")
@@ -47,14 +62,16 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the job; 0 if it was brought to its end, 1 if a worker failed, 2 if it could not begin."""
     from flame.config.job import read_job
     from flame.lab.run import run_files
+    from flame.runtime.resuming import settings_of
     from flame.runtime.run import Options, missing_data
 
-    changes = dict(map(_setting, arguments.set))
+    resume = _resumed(arguments)
+    changes = ({} if resume is None else settings_of(resume)) | dict(map(_setting, arguments.set))
     files = read_job(arguments.dir, schema=arguments.schema, data_spec=arguments.data, overrides=changes)
     for note in files.notes:
         print(f"note: {note}", file=sys.stderr)
     started = _process_started() if getattr(arguments, "own_process", False) else None
-    options = Options(arguments.hosts, arguments.seed, arguments.out, changes, started)
+    options = Options(arguments.hosts, arguments.seed, arguments.out, changes, started, arguments.checkpoint, resume)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _interrupted)
     screen = Screen(sys.stderr, quiet=arguments.quiet)
@@ -85,6 +102,23 @@ def run(arguments: argparse.Namespace) -> int:
     screen.clear()
     print(_told(result))
     return 0
+
+
+def _resumed(arguments: argparse.Namespace) -> Path | None:
+    """The run to go on with, if there is one.
+
+    Raises:
+        ConfigError: neither `--resume` nor `--out` names a directory.
+    """
+    from flame.registry.journal import has_any
+
+    resume: Path | None = arguments.resume
+    if resume != Path():
+        return resume
+    if arguments.out is None:
+        raise ConfigError("--resume", "names no run", "give --resume RUN, or --out RUN --resume")
+    out: Path = arguments.out
+    return out if has_any(out) else None
 
 
 def _told(result: Result) -> str:
@@ -217,7 +251,7 @@ def _left(record: object, now: float) -> float | None:
 
 def _count(text: str) -> int:
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of processes")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
     return int(text)
 
 

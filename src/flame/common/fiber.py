@@ -78,6 +78,7 @@ class Hub:
         self.on_idle: Callable[[], None] | None = None
         self.on_switch: Callable[[Fiber], None] | None = None
         self.on_poll: Callable[[], None] | None = None
+        self.on_still: Callable[[], None] | None = None
 
     def spawn(self, run: Callable[[], None], name: str, *, urgent: bool = False) -> Fiber:
         """A new fiber, ready to run; it starts when the hub gets to it."""
@@ -172,6 +173,10 @@ class Hub:
 
     def _sleep(self) -> None:
         """Nobody can run: wait for news, or for the first deadline."""
+        if self.on_still is not None:
+            self.on_still()
+            if self.busy:
+                return
         until = min(self._timed.values(), default=None)
         self._poll(IDLE_AFTER_S if until is None else min(IDLE_AFTER_S, max(0.0, until - self._clock())))
         if until is None and not self.busy and self.on_idle is not None:

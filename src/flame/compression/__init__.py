@@ -11,7 +11,7 @@ bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -40,6 +40,12 @@ class Compressor(Protocol):
 
     def fits(self, nbytes: int, count: int, dtype: np.dtype[Any]) -> bool:
         """Whether that many bytes can be what `count` elements of a dtype became."""
+
+    def state(self) -> Mapping[str, Any]:
+        """What must be kept to go on later, as plain values and arrays; {} where there is nothing."""
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
 
     def unpack(self, coded: Bytes, out: NDArray[Any]) -> None:
         """Write the elements that some bytes, of a size that fits, stand for.

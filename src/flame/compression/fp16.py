@@ -6,6 +6,7 @@ stay what they are.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,13 @@ class Half:
     def fits(self, nbytes: int, count: int, dtype: np.dtype[Any]) -> bool:
         """Two bytes a number."""
         return nbytes == count * HALF.itemsize
+
+    def state(self) -> Mapping[str, Any]:
+        """Keeps nothing."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Needs nothing."""
 
     def unpack(self, coded: Bytes, out: NDArray[Any]) -> None:
         """Widen."""

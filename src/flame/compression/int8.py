@@ -6,6 +6,7 @@ number is never taken for one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,13 @@ class Int8:
     def fits(self, nbytes: int, count: int, dtype: np.dtype[Any]) -> bool:
         """A byte a number, and four for each block."""
         return nbytes == count + SINGLE.itemsize * _blocks(count)
+
+    def state(self) -> Mapping[str, Any]:
+        """Keeps nothing."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Needs nothing."""
 
     def unpack(self, coded: Bytes, out: NDArray[Any]) -> None:
         """Multiply."""

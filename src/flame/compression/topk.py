@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -95,6 +95,16 @@ class TopK:
             raise DecodeError(f"packed weights: element {places[-1]} of {out.size}")
         out.fill(0)
         out[places] = together(coded[first:], dtype)
+
+    def state(self) -> Mapping[str, Any]:
+        """What has not been sent of each segment, not copied; {} before anything was."""
+        return {} if self._layout is None else {"layout": self._layout.to_plain(), "rests": list(self._rests)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned; the arrays are copied."""
+        if state:
+            self._meet(Layout.from_plain(state["layout"]))
+            self._rests = [None if rest is None else np.array(rest) for rest in state["rests"]]
 
     def _meet(self, layout: Layout) -> None:
         """Remember nothing of a model of another layout."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from flame.config.read import backend_sort, func_tag_map
-from flame.config.records import Broker, Job, JobSpec, ModelSpec, Network
+from flame.config.records import Broker, Checkpointing, Job, JobSpec, ModelSpec, Network
 from flame.config.worker import Config
 from flame.tag import Role, Tag, WorkerSpec
 from flame.tag.parts import parts, places
@@ -82,4 +82,5 @@ def _of_role(tag: Tag, job: JobSpec, role: str, model: ModelSpec) -> Config:
         max_run_time=job.max_run_time,
         dependencies=model.dependencies,
         network=Network(),
+        checkpoint=Checkpointing(),
     )

@@ -18,6 +18,7 @@ from flame.config.records import (
     BackendType,
     BaseModel,
     Broker,
+    Checkpointing,
     DataSampler,
     Gate,
     Hyperparameters,
@@ -92,6 +93,7 @@ class _Worker(Struct, rename="camel"):
     max_run_time: int = 300
     dependencies: tuple[str, ...] | UnsetType = UNSET
     network: Network = field(default_factory=Network)
+    checkpoint: Checkpointing = field(default_factory=Checkpointing)
 
 
 def load_json(path: str | Path) -> Any:
@@ -207,6 +209,7 @@ def worker_settings(content: object, source: str = "") -> dict[str, Any]:
         "max_run_time": file.max_run_time,
         "dependencies": None if file.dependencies is UNSET else file.dependencies,
         "network": _network(file.network, source),
+        "checkpoint": _beside(file.checkpoint, source),
     }
 
 
@@ -245,6 +248,13 @@ def _network(network: Network, source: str) -> Network:
     folder = Path(source).parent
     beside = {name: str(folder / path) for name in FILES if (path := getattr(network, name))}
     return msgspec.structs.replace(network, **beside)
+
+
+def _beside(checkpoint: Checkpointing, source: str) -> Checkpointing:
+    """The settings with the folder where it is: a relative name is beside the file that it stands in."""
+    if not checkpoint.dir:
+        return checkpoint
+    return msgspec.structs.replace(checkpoint, dir=str(Path(source).parent / checkpoint.dir))
 
 
 def func_tag_map(channels: Mapping[str, Channel], role: str) -> dict[str, str]:

@@ -217,6 +217,18 @@ class Network(Struct, frozen=True, rename="camel"):
         return self.ca, self.cert, self.key
 
 
+class Checkpointing(Struct, frozen=True):
+    """Where an aggregator that runs alone keeps checkpoints, and goes on from them when it is started again.
+
+    Attributes:
+        dir: a folder of its own; "" for no checkpoints.
+        every: after how many rounds one is made; there is one after the last round, too.
+    """
+
+    dir: str = ""
+    every: Annotated[int, msgspec.Meta(ge=1)] = 1
+
+
 class _Known(Struct, rename="camel"):
     """The hyperparameters whose type is known."""
 

@@ -15,6 +15,7 @@ from flame.config.read import load_json, worker_settings
 from flame.config.records import (
     BaseModel,
     Broker,
+    Checkpointing,
     DataSampler,
     Gate,
     Hyperparameters,
@@ -60,6 +61,7 @@ class Config:
         max_run_time: seconds; kept from the file.
         dependencies: packages; kept from the file; None if it does not say.
         network: how a worker that talks over a network is reached, and knows its peers.
+        checkpoint: where an aggregator that runs alone keeps its state.
 
     Raises:
         ConfigError: the file cannot be read or a setting in it is wrong; the path says where.
@@ -89,6 +91,7 @@ class Config:
     max_run_time: int
     dependencies: tuple[str, ...] | None
     network: Network
+    checkpoint: Checkpointing
 
     def __init__(self, config_path: str | PathLike[str]) -> None:
         path = Path(config_path)
@@ -139,6 +142,7 @@ class Config:
             "maxRunTime": self.max_run_time,
             "dependencies": None if self.dependencies is None else list(self.dependencies),
             "network": msgspec.to_builtins(self.network) if self.network != Network() else None,
+            "checkpoint": msgspec.to_builtins(self.checkpoint) if self.checkpoint.dir else None,
         }
         return {key: value for key, value in content.items() if value is not None}
 

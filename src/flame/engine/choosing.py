@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from flame.channel.channel import Channel
@@ -26,6 +27,14 @@ class Choosing(Following):
         self.leaders: list[str] = []
         self._orders: dict[str, Order] = {}
         self._over: set[str] = set()
+
+    def state(self) -> dict[str, Any]:
+        """Who has sent orders so far, and of whom none will come."""
+        return {"leaders": list(self.leaders), "over": sorted(self._over)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self.leaders, self._over = list(state["leaders"]), set(state["over"])
 
     def fetch_each(self, channel: Channel) -> dict[str, Order]:
         """The next order of everybody above, by sender; {} if nobody came in time or all have ended the training.

@@ -8,6 +8,7 @@ what comes too late is known to be.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from flame.channel.channel import Channel
@@ -40,6 +41,18 @@ class Desk:
         self._heard = self._told = False
         self.assignment = Assignment()
         self.over = False
+
+    def state(self) -> dict[str, Any]:
+        """What must be kept to go on later, as plain values."""
+        decided = (self.assignment.round, self.assignment.extras())
+        words = {"coordinator": self._coordinator, "heard": self._heard, "told": self._told, "over": self.over}
+        return {**words, "assignment": decided}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self._coordinator, self.over = state["coordinator"], state["over"]
+        self._heard, self._told = state["heard"], state["told"]
+        self.assignment = Assignment.read(*state["assignment"])
 
     def arrive(self) -> None:
         """Wait for the coordinator to be there; if it does not come for so long, or came and went, all is over."""

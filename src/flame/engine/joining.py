@@ -47,6 +47,18 @@ class Joining(Leading):
         self._came: dict[str, Update] = {}
         self._exchanges = 0
 
+    def state(self) -> dict[str, Any]:
+        """Who the holders are, what is aligned, and how much was exchanged."""
+        words = {"ends": self.ends, "names": self.names, "aligned": list(self._aligned)}
+        return {**super().state(), **words, "exchanges": self._exchanges}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned, with holders that go on too."""
+        super().restore(state)
+        if state:
+            self.ends, self.names = list(state["ends"]), list(state["names"])
+            self._aligned, self._exchanges = state["aligned"], state["exchanges"]
+
     def align(self, channel: Channel, name: str, own: aligning.Digests) -> aligning.Rows:
         """Find the samples that everybody has, and tell every holder which of its rows they are.
 

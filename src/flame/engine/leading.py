@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -85,6 +85,15 @@ class Leading:
     def begin(self) -> None:
         """The round is over: the next time that anybody is asked, it is in a new one."""
         self._round = Round(0, self._gate)
+
+    def state(self) -> dict[str, Any]:
+        """What must be kept between two rounds to go on later, as plain values."""
+        return {} if self.clock is None else {"now": self.clock.now}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        if self.clock is not None:
+            self.clock.reach(state.get("now", 0.0))
 
     def ask(self, channel: Channel, make: Callable[[], Order]) -> int:
         """Open a round: send an order to the peers that the channel's selector chooses; returns how many."""

@@ -5,7 +5,7 @@ J. Nguyen et al.: Federated Learning with Buffered Asynchronous Aggregation (Fed
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flame.channel.channel import Channel
@@ -32,6 +32,15 @@ class Streaming(Leading):
     def begin(self) -> None:
         """The round is over: the next time that anybody is asked, it is in a new one."""
         self._round, self._begun = Round(0, self._gate, late=True), False
+
+    def state(self) -> dict[str, Any]:
+        """What time it is, and who is busy, in the order in which they were asked."""
+        return {**super().state(), "busy": list(self._busy)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        super().restore(state)
+        self._busy = dict.fromkeys(state.get("busy", ()))
 
     def ask(self, channel: Channel, make: Callable[[], Order]) -> int:
         """Ask whoever is idle and chosen, in a new round if none is open; returns how many are busy now."""

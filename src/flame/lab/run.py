@@ -16,6 +16,7 @@ from flame.errors import ConfigError
 from flame.lab.result import Result
 from flame.mode.role import Role
 from flame.runtime import functions
+from flame.runtime.resuming import settings_of
 from flame.runtime.run import Options, Watch, execute
 from flame.tag import Tag, read, template
 
@@ -39,8 +40,10 @@ def run(
     schema: str | Path | None = None,
     data_spec: str | Path | None = None,
     hosts: int | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     out: str | Path | None = None,
+    checkpoint: int | None = None,
+    resume: str | Path | None = None,
     watch: Watch | None = None,
 ) -> Result:
     """Run a federation on this machine.
@@ -67,8 +70,12 @@ def run(
         schema: another TAG than the directory's.
         data_spec: another dataSpec than the directory's.
         hosts: how many processes; as many as there are cores if it is left out; 0 runs everything in this one.
-        seed: from which every worker's random numbers follow.
-        out: the run directory; `runs/<job>-<time>` if it is left out.
+        seed: from which every worker's random numbers follow; 0, or that of the run that is resumed, if it is left out.
+        out: the run directory; `runs/<job>-<time>`, or that of the run that is resumed, if it is left out.
+        checkpoint: after how many rounds a checkpoint is made, and after the last one; 0 for never; never, or as often
+            as the run that is resumed, if it is left out.
+        resume: the directory of a run to go on with, from its newest checkpoint. The job must be the same, but for the
+            number of rounds; what the run was given as `set` counts unless it is given anew.
         watch: called with every report of a host.
 
     Returns:
@@ -76,15 +83,16 @@ def run(
 
     Raises:
         TagError: the TAG breaks an invariant.
-        ConfigError: a file or setting is wrong.
+        ConfigError: a file or setting is wrong, or the run cannot be resumed.
         WorkerFailed: a worker raised; the message ends with its own.
     """
-    changes = {key: value if isinstance(value, str) else json.dumps(value) for key, value in set.items()}
+    changes = {} if resume is None else settings_of(Path(resume))
+    changes |= {key: value if isinstance(value, str) else json.dumps(value) for key, value in set.items()}
     if rounds is not None:
         changes["hyperparameters.rounds"] = str(rounds)
     given = dict(roles)
     given |= {name: cls for name, cls in (("trainer", trainer), ("aggregator", aggregator)) if cls is not None}
-    options = Options(hosts, seed, Path(out) if out is not None else None, changes)
+    options = Options(hosts, seed, _path(out), changes, checkpoint=checkpoint, resume=_path(resume))
     if job is not None:
         beside = {"data": len(data), "model": model, "train": train, "settings": settings, "tag": tag != "two-tier"}
         _refuse("a directory's job", beside)
@@ -134,6 +142,10 @@ def run_files(
         if files.unpacked is not None:
             shutil.rmtree(files.unpacked, ignore_errors=True)
     return Result(record.out)
+
+
+def _path(given: str | Path | None) -> Path | None:
+    return None if given is None else Path(given)
 
 
 def _refuse(what: str, arguments: Mapping[str, object]) -> None:

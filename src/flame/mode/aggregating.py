@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -155,6 +156,23 @@ class TopAggregator(Role):
                 >> quiet("save_params", self.save_params)
                 >> quiet("save_model", self.save_model)
             )
+
+    def _state(self) -> dict[str, Any]:
+        model = None if self.model is None else self._held.adapter(self.model).snapshot()
+        own = {"model": model, "step": self.optimizer.step.state(), "leading": self._leading.state()}
+        return {**super()._state(), **own, "privacy": self.privacy.state()}
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        super()._restore(state)
+        if state["model"] is not None:
+            self._held.adapter(self.model).load(state["model"])
+        self.optimizer.step.restore(state["step"])
+        self._leading.restore(state["leading"])
+        self.privacy.restore(state["privacy"])
+        self._begun, self._work_done = True, self._round > self._rounds or self.privacy.exhausted
+
+    def _rounds_passed(self) -> int:
+        return self._round - 1
 
     def _distribute_weights(self, tag: str) -> None:
         channel = self._channel(tag)
@@ -329,6 +347,17 @@ class MiddleAggregator(Role):
         distribute = quiet("distribute", self.put, TAG_DISTRIBUTE)
         distribute.set_continue_fn(cont_fn=lambda: self.trainer_no_show)
         return distribute >> quiet("aggregate", self.get, TAG_AGGREGATE)
+
+    def _state(self) -> dict[str, Any]:
+        own = {"step": self.optimizer.step.state(), "leading": self._leading.state(), "privacy": self.privacy.state()}
+        return {**super()._state(), **own, "begun": self._begun}
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        super()._restore(state)
+        self.optimizer.step.restore(state["step"])
+        self._leading.restore(state["leading"])
+        self.privacy.restore(state["privacy"])
+        self._begun = state["begun"]
 
     def _fetch_weights(self, tag: str) -> None:
         order = self._following.fetch(self._channel(tag))

@@ -37,15 +37,30 @@ class Composer:
         observer: called with alias, start and duration (seconds of `clock`) after each tasklet, or None.
         clock: seconds; only differences mean anything.
         current: the tasklet that runs now, or that raised; None before and after a run.
+        entering: called when the first loop that is in no other is entered, or None.
+        passed: called after each pass of that loop, or None.
     """
 
-    __slots__ = ("_chains", "_running", "_tokens", "_unlinked", "before", "clock", "current", "observer")
+    __slots__ = (
+        "_chains",
+        "_running",
+        "_tokens",
+        "_unlinked",
+        "before",
+        "clock",
+        "current",
+        "entering",
+        "observer",
+        "passed",
+    )
 
     def __init__(self) -> None:
         self.before: Callable[[Tasklet], object] | None = None
         self.observer: Callable[[str, float, float], object] | None = None
         self.clock: Callable[[], float] = perf_counter
         self.current: Tasklet | None = None
+        self.entering: Callable[[], object] | None = None
+        self.passed: Callable[[], object] | None = None
         self._chains: list[Chain] = []
         self._unlinked: dict[str, Tasklet] = {}
         self._tokens: list[Token[Owner | None]] = []
@@ -73,10 +88,15 @@ class Composer:
         program = _lay_out(self._only_chain())
         before, observer, clock = self.before, self.observer, self.clock
         position, end = 0, len(program)
+        first, behind_first = self.rounds or (end, end)
+        entering, passed = self.entering, self.passed
+        if first == 0 and entering is not None:
+            entering()
         self._running = True
         try:
             while position < end:
                 tasklet, call, again, check, start, following, around, behind = program[position]
+                was = position
                 self.current = tasklet
                 if before is not None:
                     before(tasklet)
@@ -92,6 +112,11 @@ class Composer:
                     position = following
                 else:
                     position = _leave(around, behind)
+                if first <= was < behind_first:
+                    if passed is not None and (position == first or position >= behind_first):
+                        passed()
+                elif position == first and entering is not None:
+                    entering()
             self.current = None
         finally:
             self._running = False
@@ -112,6 +137,17 @@ class Composer:
         """
         if self._running:
             raise WorkflowError(f"the chain is running (at {self.current}) and cannot be changed or started now")
+
+    @property
+    def rounds(self) -> tuple[int, int] | None:
+        """Where the first loop that is in no other begins and ends, counted in tasklets; None if there is no loop."""
+        at = 0
+        for item in self._only_chain().items:
+            length = 1 if isinstance(item, Tasklet) else sum(1 for _ in item.tasklets())
+            if isinstance(item, Chain) and item.check is not None:
+                return at, at + length
+            at += length
+        return None
 
     # -- looking ---------------------------------------------------------------------------------------------
 

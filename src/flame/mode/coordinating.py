@@ -6,7 +6,7 @@ fetches or distributes; an asynchronous one looks for it whenever it asks somebo
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from random import Random
 from typing import Any, ClassVar
 
@@ -18,6 +18,7 @@ from flame.engine.parts import patience_of
 from flame.errors import RecipeError, RunError
 from flame.extend import lookup
 from flame.mode import aggregating, asynchronous, training
+from flame.mode.aggregating import TAG_DISTRIBUTE
 from flame.mode.composer import CloneComposer, Composer
 from flame.mode.role import Role, quiet
 from flame.mode.tasklet import Tasklet
@@ -56,6 +57,13 @@ class _Coordinated(Role):
                     f"channels.{name}.groupBy has {len(groups)} groups: where a coordinator decides who works with"
                     " whom, everybody is in one"
                 )
+
+    def _state(self) -> dict[str, Any]:
+        return {**super()._state(), "desk": self._desk.state()}
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self._desk.restore(state["desk"])
+        super()._restore(state)
 
     def _liveness_check(self) -> None:
         """Wait until the coordinator is there."""
@@ -211,6 +219,13 @@ class _Asynchronous(_Coordinated):
             raise RecipeError(
                 f"selector.sort: {config.selector.sort} chooses for a round; asynchronously, fedbuff does"
             )
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        """The selector that was made for the coordinator's word is there before its state is put back."""
+        self._desk.restore(state["desk"])
+        if self._desk.heard:
+            self._assign(self._channel(TAG_DISTRIBUTE))
+        super()._restore(state)
 
     def _assign(self, channel: Channel) -> bool:
         """Take in what the coordinator has said; whether the training is over.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from flame.channel.channel import Channel
 from flame.engine.assignment import NAME, Assignment, Plan, dealt, rebalanced
@@ -13,6 +13,7 @@ from flame.errors import PeerLost, RunError
 from flame.mode.composer import Composer
 from flame.mode.role import Role, quiet
 from flame.mode.tasklet import Loop
+from flame.selector.choice import kept, put_back
 from flame.wire.message import Order, Update
 
 TAG_COORDINATE_WITH_TOP_AGG = "coordinateWithTopAgg"
@@ -51,6 +52,13 @@ class _Coordinator(Role):
     def get_func_tags(cls) -> list[str]:
         """One for each tier, and the class's own."""
         return [*(tier.tag for tier in cls.tiers), *super().get_func_tags()]
+
+    def _state(self) -> dict[str, Any]:
+        return {**super()._state(), "leader": self._leader}
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        super()._restore(state)
+        self._leader = state["leader"]
 
     def inform_end_of_training(self) -> None:
         """Tell everybody in every tier that there will be no more rounds."""
@@ -153,6 +161,20 @@ class Coordinator(_Coordinator):
                 >> loop(body)
                 >> quiet("inform_end_of_training", self.inform_end_of_training)
             )
+
+    def _state(self) -> dict[str, Any]:
+        chance = None if self._chance is None else kept(self._chance)
+        return {**super()._state(), "plan": (self._plan.round, self._plan.hands), "chance": chance}
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        super()._restore(state)
+        self._plan = Plan(*state["plan"])
+        self._work_done = self._round > self.config.hyperparameters.rounds
+        if self._chance is not None:
+            put_back(self._chance, state["chance"])
+
+    def _rounds_passed(self) -> int:
+        return self._round - 1
 
     def await_ready(self) -> None:
         """Wait until the top is ready for the next round, and somebody is there in each tier."""
@@ -269,6 +291,16 @@ class AsyncCoordinator(_Coordinator):
                 >> loop(quiet("monitor", self.monitor) >> quiet("coordinate", self.coordinate))
                 >> quiet("inform_eot", self.inform_end_of_training)
             )
+
+    def _state(self) -> dict[str, Any]:
+        told = [(end, left, word.round, word.extras()) for (end, left), word in self._told.items()]
+        return {**super()._state(), "hands": self._hands, "told": told}
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        super()._restore(state)
+        self._hands = state["hands"]
+        self._seen = [channel.all_ends() for channel in self._tiers]
+        self._told = {(end, left): Assignment.read(number, said) for end, left, number, said in state["told"]}
 
     def monitor(self) -> None:
         """Wait until somebody has come or gone, or the top says that the training is over."""

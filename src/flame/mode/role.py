@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any
 
 from flame.channel.manager import ChannelManager
 from flame.channel.surroundings import Surroundings
 from flame.common.custom_abcmeta import ABCMeta, abstract_attribute
+from flame.common.fiber import surroundings
 from flame.config import Config
 from flame.engine.parts import privacy_of
 from flame.engine.simulated import work_of
-from flame.errors import RecipeError, WorkflowError
+from flame.errors import ConfigError, RecipeError, WorkflowError
 from flame.extend import lookup
 from flame.mode.composer import Composer
 from flame.mode.function import Function, declared
@@ -47,6 +49,8 @@ class Role(metaclass=ABCMeta):
     metrics: dict[str, Any]
     composer: Composer
     registry_client: Registry
+    _resumed: Mapping[str, Any] | None = None
+    """What `_state` returned when the run was kept that this one goes on from; there before the role is set up."""
     _timed: Callable[[str, float, float], None] | None = None
     _reported: Callable[[str, float, float], None] | None = None
 
@@ -66,6 +70,17 @@ class Role(metaclass=ABCMeta):
 
     def evaluate(self) -> None:
         """Evaluate after a round."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """What the program itself keeps from round to round, so that a run can be resumed; see `load_state_dict`.
+
+        Plain values, arrays and tensors. The model, random generators, and whatever has a `state_dict` of its own (an
+        optimizer that outlives a round, another module) are kept anyway.
+        """
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned; runs after `initialize`, and only in a run that is resumed."""
 
     @abstractmethod
     def compose(self) -> None:
@@ -100,6 +115,9 @@ class Role(metaclass=ABCMeta):
         _refuse_an_algorithm_of_others(cls.get_func_tags(), config)
         work_of(config)
         privacy_of(config)
+        if config.checkpoint.dir and "fetch" in config.func_tag_map:
+            reason = f"a {config.role} takes orders: whoever is at the top keeps the state of the training"
+            raise ConfigError("checkpoint.dir", reason, "give it to the worker at the top alone")
 
     def internal_init(self) -> None:
         """Join the channels. Runs before the program's own methods."""
@@ -142,6 +160,8 @@ class Role(metaclass=ABCMeta):
     def run(self) -> None:
         """Run the workflow to its end, then leave the channels."""
         self.composer.observer = self._observe
+        if self.config.checkpoint.dir and surroundings() is None:
+            import_module("flame.mode.durable").Durable(self)
         try:
             self.composer.run()
         finally:
@@ -151,6 +171,19 @@ class Role(metaclass=ABCMeta):
                 self.cm.cleanup()
 
     # -- inside ------------------------------------------------------------------
+
+    def _state(self) -> dict[str, Any]:
+        """What the engine must keep between two passes of the role's loop to go on later, as plain values."""
+        return {"round": self._round, "metrics": self.metrics, "channels": self.cm.state()}
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `_state` returned; the role has joined its channels and has been initialized."""
+        self._round, self.metrics = state["round"], state["metrics"]
+        self.cm.restore(state["channels"])
+
+    def _rounds_passed(self) -> int:
+        """The number of the round that was over when the loop's last pass was."""
+        return self._round
 
     @property
     def _surroundings(self) -> Surroundings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from flame.common.custom_abcmeta import abstract_attribute
@@ -38,6 +39,9 @@ class Trainer(Role):
             train with.
         fetch_success: whether the last `fetch` brought an order.
     """
+
+    _keeps_model = False
+    """Whether the model lives on from round to round, so that a checkpoint holds it: no order replaces it."""
 
     @abstract_attribute
     def model(self) -> Any:
@@ -130,6 +134,23 @@ class Trainer(Role):
                     >> quiet("save_metrics", self.save_metrics)
                 )
             )
+
+    def _state(self) -> dict[str, Any]:
+        kept = self._keeps_model and self.model is not None
+        model = self._held.adapter(self.model).snapshot() if kept else None
+        return {
+            **super()._state(),
+            "regularizer": self.regularizer.state(),
+            "privacy": self.privacy.state(),
+            "model": model,
+        }
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        super()._restore(state)
+        if state["model"] is not None:
+            self._held.adapter(self.model).load(state["model"])
+        self.regularizer.restore(state["regularizer"])
+        self.privacy.restore(state["privacy"])
 
     def _fetch_weights(self, tag: str) -> None:
         order = self._following.fetch(self._channel(tag))

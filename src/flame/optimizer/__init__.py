@@ -170,6 +170,12 @@ class Regularizer(Protocol):
             RunError: the program has not done what the algorithm needs.
         """
 
+    def state(self) -> Mapping[str, Any]:
+        """What must be kept from round to round to go on later, as plain values and arrays; {} where nothing must."""
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+
 
 class Optimizer(Protocol):
     """One algorithm of federated optimization."""

@@ -16,7 +16,7 @@ def train(self):
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -87,6 +87,14 @@ class Personal(Pull):
         adapter = self._adapter
         super().update()
         self._adapter = adapter
+
+    def state(self) -> Mapping[str, Any]:
+        """What it keeps, `own`: the trainer's own model; {} before the first round."""
+        return {} if self._own is None else {"own": self._own}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self._own = state.get("own")
 
 
 class Ditto(BySamples):

@@ -83,6 +83,14 @@ class Regularised(Pull):
         self._own = combined(delta.layout, (1.0, self._own), (1.0, delta))
         return {}
 
+    def state(self) -> Mapping[str, Any]:
+        """What it keeps, `own`: g; {} before the first round."""
+        return {} if self._own is None else {"own": self._own}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self._own = state.get("own")
+
 
 class FedDyn(Evenly):
     """FedDyn; `alpha` says how strongly clients are regularised."""

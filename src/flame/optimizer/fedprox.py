@@ -6,7 +6,7 @@ Networks. MLSys 2020. https://arxiv.org/abs/1812.06127
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from flame.common.settings import check_number, refuse_others
@@ -52,6 +52,13 @@ class Proximal(Pull):
         """The round is over: forget what was sent. It is no error if `get_term` was never called."""
         super().update()
         self._sent = None
+
+    def state(self) -> Mapping[str, Any]:
+        """Keeps nothing from round to round."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Needs nothing."""
 
 
 class FedProx(BySamples):

@@ -133,6 +133,13 @@ class Alone:
         """Says nothing."""
         return {}
 
+    def state(self) -> Mapping[str, Any]:
+        """Keeps nothing."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Needs nothing."""
+
 
 class Silent(Alone):
     """The client half that adds nothing to the loss."""

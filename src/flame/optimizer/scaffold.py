@@ -102,6 +102,14 @@ class Correction(Pull):
         self._own = combined(delta.layout, (1.0, self._own), (1.0, moved))
         return {CONTROL: combined(delta.layout, (self._part, moved))}
 
+    def state(self) -> Mapping[str, Any]:
+        """What it keeps, `own`: c_i; {} before the first round."""
+        return {} if self._own is None else {"own": self._own}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self._own = state.get("own")
+
 
 class Scaffold(Evenly):
     """SCAFFOLD; `k` is how many local steps a trainer of `flame.mode.horizontal.scaffold` takes."""

@@ -110,5 +110,11 @@ class Privacy(Protocol):
     def charge(self, cohort: Cohort) -> None:
         """The mean has been released."""
 
+    def state(self) -> Mapping[str, Any]:
+        """What must be kept to go on later, as plain values: what has been spent, above all."""
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+
     def private(self, model: Any, optimizer: Any, loader: Any) -> tuple[Any, Any, Any]:
         """What to train with instead, once per round; the same three unless the mechanism protects single examples."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -55,6 +55,14 @@ class Accountant:
     def __init__(self, delta: float, target: float | None = None) -> None:
         self.delta, self.target = delta, target
         self.releases: Counter[Release] = Counter()
+
+    def state(self) -> list[tuple[float, float, str, int]]:
+        """What has been released, as plain values."""
+        return [(each.z, each.rate, each.sampling, times) for each, times in self.releases.items()]
+
+    def restore(self, state: Iterable[tuple[float, float, str, int]]) -> None:
+        """Go on from what `state` returned."""
+        self.releases = Counter({Release(z, rate, sampling): times for z, rate, sampling, times in state})
 
     @property
     def epsilon(self) -> float:

@@ -61,6 +61,13 @@ class Default:
     def charge(self, cohort: Cohort) -> None:
         """Costs nothing."""
 
+    def state(self) -> Mapping[str, Any]:
+        """Keeps nothing."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Needs nothing."""
+
     def private(self, model: Any, optimizer: Any, loader: Any) -> tuple[Any, Any, Any]:
         """The same three."""
         return model, optimizer, loader

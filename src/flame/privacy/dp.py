@@ -64,6 +64,15 @@ class _Clipping(Default):
         """Refuse what would tell more than is accounted for, and a plan beyond the budget."""
         refuse_what_says_more(self.name, config, optimizer.name if says_more else "")
 
+    def state(self) -> Mapping[str, Any]:
+        """What has been spent, and how many streams of noise were drawn."""
+        return {"spent": self._accountant.state(), "noise": self._noise.count}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self._accountant.restore(state["spent"])
+        self._noise.skip(state["noise"])
+
     def _clipped(self, update: Weights) -> bool:
         """Clip an update in place; whether that could be done."""
         before = clip(update, self._bound)
@@ -205,6 +214,15 @@ class Central(_Clipping):
                 stream.add(segment, where, mean, std)
 
         return perturb
+
+    def state(self) -> Mapping[str, Any]:
+        """The same, and whether the budget is spent."""
+        return {**super().state(), "over": self._spent}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        super().restore(state)
+        self._spent = state["over"]
 
     @property
     def even_of_nobody(self) -> bool:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -162,6 +162,19 @@ class DPSGD(Default):
         for wrapped in self._wrapped:
             wrapped.to_standard_module()
         self._wrapped.clear()
+
+    def state(self) -> Mapping[str, Any]:
+        """The steps made so far, as opacus counts them, and how many streams of noise were drawn."""
+        history = [] if self._engine is None else [tuple(row) for row in self._engine.accountant.history]
+        return {"history": history, "noise": self._noise.count, "steps": self._steps, "asked": self._asked}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self._noise.skip(state["noise"])
+        self._steps, self._asked = state["steps"], state["asked"]
+        if state["history"]:
+            self._engine = import_module("opacus").PrivacyEngine(accountant="rdp")
+            self._engine.accountant.history = list(state["history"])
 
     def _spent(self) -> Accountant:
         """Opacus's record of steps, in an accountant of our own."""

@@ -56,6 +56,15 @@ class Noise:
         self._seed = seed
         self._count = 0
 
+    @property
+    def count(self) -> int:
+        """How many keys were given so far."""
+        return self._count
+
+    def skip(self, count: int) -> None:
+        """So many keys have been given, elsewhere."""
+        self._count = count
+
     def key(self) -> int:
         """128 bits that were never given before."""
         self._count += 1

@@ -17,6 +17,8 @@ from flame.common.fiber import Fiber, Hub
 from flame.config import Config
 from flame.mode.role import Role
 from flame.mode.tasklet import Tasklet
+from flame.registry.journal import Checkpoint
+from flame.runtime.keeper import Keeper
 from flame.runtime.reports import Done, Failed, Idle, Measured, Outbox, Progress, RoundClosed
 from flame.runtime.streams import Streams, Turn
 from flame.wire.message import Order
@@ -37,6 +39,8 @@ class Plan:
         started: when the run began, on the machine's monotonic clock.
         lead: the worker whose final model is the run's.
         names: every worker's readable name by task id.
+        every: after how many rounds a checkpoint is made; 0 for never.
+        found: the checkpoint that the run goes on from, or None.
     """
 
     number: int
@@ -46,6 +50,8 @@ class Plan:
     started: float
     lead: str
     names: Mapping[str, str]
+    every: int = 0
+    found: Checkpoint | None = None
 
 
 class Host:
@@ -72,6 +78,8 @@ class Host:
         self.spans: list[tuple[str, str, str, int, float, float]] = []
         self.most_spans = MOST_SPANS // plan.hosts
         self.totals: dict[tuple[str, str], list[float]] = {}
+        self.workers: list[Worker] = []
+        self.keeper = Keeper(self, plan.every, plan.found)
         self.finished = self.never_asked = 0
         self._unfinished = 0
         self._reported = 0.0
@@ -84,7 +92,8 @@ class Host:
             role: its program.
             urgent: whether it goes before others that could run too.
         """
-        worker = _Worker(self, config, role, urgent)
+        worker = Worker(self, config, role, urgent)
+        self.workers.append(worker)
         self._unfinished += 1
         self.backend.attach(config.task_id, worker)
         if not role.waits_first():
@@ -97,13 +106,14 @@ class Host:
         self.send_rows()
         self.outbox.send(self._done())
 
-    def ended(self, worker: _Worker) -> None:
+    def ended(self, worker: Worker) -> None:
         """A worker has ended."""
         self._unfinished -= 1
         self.finished += 1
         self.backend.leave(worker.config.task_id)
+        self.keeper.ended(worker)
 
-    def failed(self, worker: _Worker, error: BaseException) -> None:
+    def failed(self, worker: Worker, error: BaseException) -> None:
         """A worker raised: whoever watches the run learns it at once."""
         self.send_rows()
         text = "".join(traceback.format_exception(error))
@@ -123,11 +133,13 @@ class Host:
             self.outbox.send(Progress(self.finished, self.backend.sent_bytes, self.backend.sent_messages))
 
     def _idle(self) -> None:
+        if self.keeper.waited_for:
+            return  # it stands still until the checkpoint is made, which is no deadlock
         sent, received = self.backend.traffic
         self.outbox.send(Idle(time.monotonic(), sent, received, self.hub.waits()[:20]))
 
     def _switched(self, fiber: Fiber) -> None:
-        if isinstance(fiber.owner, _Worker):
+        if isinstance(fiber.owner, Worker):
             self.streams.resume(fiber.owner.turn)
 
     def _done(self) -> Done:
@@ -138,12 +150,13 @@ class Host:
         return Done(sent, received, sent_bytes, messages, self.spans, totals, self.never_asked, peak)
 
 
-class _Worker:
+class Worker:
     """One worker of a host: nothing but a row until it is needed."""
 
     __slots__ = (
         "config",
         "early",
+        "fiber",
         "first_order",
         "host",
         "instance",
@@ -151,6 +164,7 @@ class _Worker:
         "role",
         "round_started",
         "running",
+        "touched",
         "turn",
         "urgent",
     )
@@ -163,7 +177,8 @@ class _Worker:
         self.name = host.plan.names[config.task_id]
         self.turn = Turn(self.name)
         self.early: list[tuple[str, str, object]] = []
-        self.running = False
+        self.running = self.touched = False
+        self.fiber: Fiber | None = None
         self.instance: Role | None = None
         self.round_started = self.first_order = 0.0
 
@@ -172,7 +187,7 @@ class _Worker:
         self.running = True
         host = self.host
         fiber = host.hub.spawn(self._live, self.name, urgent=self.urgent)
-        fiber.owner = self
+        self.fiber, fiber.owner = fiber, self
         fiber.surroundings = Surroundings(
             backend_of=lambda _: host.backend,
             sit=None,
@@ -187,9 +202,20 @@ class _Worker:
             close=_nothing,
         )
 
+    @property
+    def leads(self) -> bool:
+        """Whether this worker's final model is the run's."""
+        return self.config.task_id == self.host.plan.lead
+
+    def wake(self) -> None:
+        """Let the worker look again at what it waits for."""
+        if self.fiber is not None:
+            self.host.hub.wake(self.fiber)
+
     def deliver(self, channel: str, source: str, message: object) -> None:
         """Take in what arrives before the worker is built; the first message has it built."""
-        if not self.running and isinstance(message, Order) and message.end:
+        is_new = not self.running and not self.host.keeper.was_asked(self)
+        if is_new and isinstance(message, Order) and message.end:
             # It was never asked for anything, and now it is over.
             self.host.never_asked += 1
             self.host.ended(self)
@@ -232,8 +258,9 @@ class _Worker:
     def model(self, save: Callable[[str], None]) -> None:
         """The worker has a final model."""
         plan = self.host.plan
-        lead = self.config.task_id == plan.lead
-        path = plan.out / "model.safetensors" if lead else plan.out / "models" / f"{_as_file(self.name)}.safetensors"
+        path = (
+            plan.out / "model.safetensors" if self.leads else plan.out / "models" / f"{_as_file(self.name)}.safetensors"
+        )
         path.parent.mkdir(parents=True, exist_ok=True)
         save(str(path))
 
@@ -243,6 +270,9 @@ class _Worker:
             self.instance = self.role(self.config)
             self.instance.compose()
             self.instance.composer.before = self._before
+            passes = self.host.keeper.of(self)
+            if passes is not None:
+                passes.attend(self.instance)
             self.instance.run()
         # The worker's outermost frame: whatever its program raises, an exit too, is reported.
         except (Exception, SystemExit) as error:
@@ -256,6 +286,7 @@ class _Worker:
         if tasklet.quiet:
             self.turn.open = False
         else:
+            self.touched = True
             self.host.streams.begin(self.turn)
 
 

@@ -12,9 +12,11 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
+from typing import cast
 
 from flame.backend.directory import Directory, Seat
 from flame.backend.pool import Pool
@@ -23,8 +25,10 @@ from flame.channel.coding import CODING
 from flame.config import Config
 from flame.errors import RunError, WorkerFailed
 from flame.mode.role import Role
+from flame.registry.journal import Checkpoint
+from flame.runtime.checkpoints import Checkpoints
 from flame.runtime.host import Host, Plan
-from flame.runtime.reports import Done, Failed, Idle, Inbox, Outbox, Report, Stream
+from flame.runtime.reports import Command, Done, Failed, Idle, Inbox, Outbox, Report, Stream, framed
 
 _PR_SET_PDEATHSIG = 1
 
@@ -56,7 +60,7 @@ class _Child:
 
     number: int
     pid: int
-    inbox: Inbox
+    inbox: Inbox[Report]
     done: Done | None = None
     reaped: bool = False
     idle: Idle | None = None
@@ -74,16 +78,27 @@ class Launch:
         seed: the run's seed.
         out: where models are written.
         watch: called with every report that a host sends.
+        checkpoints: makes them; None for a run without.
+        found: the checkpoint that the run goes on from, or None.
     """
 
     def __init__(
-        self, crew: Crew, *, seed: int, out: Path, started: float, watch: Callable[[int, Report], None]
+        self,
+        crew: Crew,
+        *,
+        seed: int,
+        out: Path,
+        started: float,
+        watch: Callable[[int, Report], None],
+        checkpoints: Checkpoints | None = None,
+        found: Checkpoint | None = None,
     ) -> None:
         self._crew = crew
         self._seed = seed
         self._out = out
         self._started = started
         self._watch = watch
+        self._checkpoints, self._found = checkpoints, found
         self._children: dict[int, _Child] = {}
         self._counted: list[tuple[int, int]] = []
         self._counted_at = 0.0
@@ -103,6 +118,8 @@ class Launch:
         directory = self._seated()
         if not self._crew.hosts:
             host = self._build(0, directory, {}, _Here(self._take_here))
+            if self._checkpoints is not None:
+                self._checkpoints.among(0, lambda _, command: host.keeper.obey(command))
             try:
                 host.run()
             finally:
@@ -111,6 +128,8 @@ class Launch:
             return
         try:
             self._fork_all(directory)
+            if self._checkpoints is not None:
+                self._checkpoints.among(self._crew.hosts, self._say)
             self._supervise()
         finally:
             self._end_all()
@@ -137,7 +156,7 @@ class Launch:
                 pid = os.fork()
                 if not pid:
                     _be_a_host(lambda n=number: self._host(n, directory, between, reports), parent, blocked)  # type: ignore[misc]
-                self._children[number] = _Child(number, pid, Inbox(reports[number][0]))
+                self._children[number] = _Child(number, pid, Inbox(reports[number][0], cast("type[Report]", Report)))
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             gc.unfreeze()
@@ -170,14 +189,21 @@ class Launch:
                 theirs.close()
         # Thousands of workers are built at once and stay: looking at them all each time would be most of the work.
         gc.set_threshold(100_000, 50, 50)
-        self._build(number, directory, peers, Stream(reports[number][1])).run()
+        sock = reports[number][1]
+        host = self._build(number, directory, peers, Stream(sock))
+        if self._checkpoints is not None:
+            commands = Inbox(sock, cast("type[Command]", Command))
+            host.backend.listen(sock, lambda: host.keeper.hear(commands))
+        host.run()
 
     def _build(self, number: int, directory: Directory, peers: Mapping[int, socket.socket], outbox: Outbox) -> Host:
         crew = self._crew
         pool = Pool()
         ids = [config.task_id for config in crew.configs]
         backend = SharedMemory(directory, CODING, pool, peers=peers, numbered=ids)
-        plan = Plan(number, max(1, crew.hosts), self._seed, self._out, self._started, _lead(crew), crew.names)
+        every = 0 if self._checkpoints is None else self._checkpoints.every
+        several = max(1, crew.hosts)
+        plan = Plan(number, several, self._seed, self._out, self._started, _lead(crew), crew.names, every, self._found)
         host = Host(plan, backend, pool, outbox)
         for config, where in zip(crew.configs, crew.placement, strict=True):
             if where == number:
@@ -197,18 +223,30 @@ class Launch:
                         poller.unregister(child.inbox.sock)
                         if child.done is None:
                             raise RunError(self._obituary(child))
-                self._look_for_deadlock()
+                if self._checkpoints is None or not self._checkpoints.open:
+                    self._look_for_deadlock()
+
+    def _say(self, host: int, command: Command) -> None:
+        """Tell a host something; one that has gone in between is noticed by what it no longer reports."""
+        with suppress(ConnectionError):
+            self._children[host].inbox.sock.sendall(framed(command))
 
     def _take(self, child: _Child, report: Report) -> None:
         self._watch(child.number, report)
+        if self._checkpoints is not None:
+            self._checkpoints.take(child.number, report)
         child.idle = report if isinstance(report, Idle) and report.at > self._counted_at else None
         if isinstance(report, Failed):
             raise WorkerFailed(report.worker, report.role, report.traceback)
         if isinstance(report, Done):
             child.done = report
+            if self._checkpoints is not None:
+                self._checkpoints.ended(child.number)
 
     def _take_here(self, report: Report) -> None:
         self._watch(0, report)
+        if self._checkpoints is not None:
+            self._checkpoints.take(0, report)
         if isinstance(report, Failed):
             raise WorkerFailed(report.worker, report.role, report.traceback)
         if isinstance(report, Idle):

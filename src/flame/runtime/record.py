@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import os
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,8 +18,11 @@ import msgspec
 
 from flame.config import Config
 from flame.errors import ConfigError, WorkerFailed
+from flame.registry.journal import Checkpoint, clear
+from flame.runtime.checkpoints import recorded
 from flame.runtime.launch import Crew
 from flame.runtime.reports import Done, Measured, Progress, Report, RoundClosed
+from flame.runtime.resuming import job_of
 from flame.tag import Tag
 from flame.tag.parts import parts, places
 
@@ -58,6 +62,12 @@ class Record:
     done: dict[int, Done] = field(default_factory=dict)
     progress: dict[int, Progress] = field(default_factory=dict)
     pids: Mapping[int, int] = field(default_factory=dict)
+    found: Checkpoint | None = None
+
+    @property
+    def job(self) -> dict[str, Any]:
+        """What a run that goes on from one of this run's checkpoints must agree with."""
+        return job_of(self.tag, self.crew.configs, self.settings.seed)
 
     def take(self, host: int, report: Report) -> None:
         """Keep one report."""
@@ -73,7 +83,11 @@ class Record:
     @property
     def nbytes(self) -> int:
         """Bytes that workers have sent so far, as far as hosts have said."""
-        return sum(report.nbytes for report in self._latest())
+        return self._before("bytes_sent") + sum(report.nbytes for report in self._latest())
+
+    def _before(self, key: str) -> int:
+        """What had come together of something when the checkpoint was made that this run goes on from."""
+        return 0 if self.found is None else int(self.found.manifest[key])
 
     def _latest(self) -> list[Done | Progress]:
         """The last that each host has said of its traffic."""
@@ -91,8 +105,12 @@ class Record:
             file.writelines(_config_lines(self.crew.configs))
         for stale in STALE:
             (self.out / stale).unlink(missing_ok=True)
-        for model in self.out.glob("models/*.safetensors"):
-            model.unlink()
+        shutil.rmtree(self.out / "models", ignore_errors=True)
+        if self.found is None:
+            clear(self.out)
+        else:
+            clear(self.out, after=self.found.round)
+            self.rows, self.rounds = recorded(self.found.record(), self.started)
 
     def finish(self, seconds: float, error: Exception | None) -> None:
         """Write what came out."""
@@ -122,7 +140,7 @@ class Record:
             "roles": dict(roles),
             "start_up_s": self._start_up(),
             "bytes_sent": self.nbytes,
-            "messages": sum(report.messages for report in self._latest()),
+            "messages": self._before("messages") + sum(report.messages for report in self._latest()),
             "never_asked": sum(report.never_asked for report in done),
             "peak_bytes": {str(host): report.peak_bytes for host, report in sorted(self.done.items())},
             "pids": {str(host): pid for host, pid in self.pids.items()},
@@ -135,6 +153,8 @@ class Record:
                 label: {"workers": names, "settings": {key: first[names[0]].get(key) for key in OF_A_MODEL}}
                 for label, names in parts.items()
             }
+        if self.found is not None:
+            summary["resumed_from"] = self.found.round
         if len(self.crew.configs) <= 100:
             named = zip(self.crew.configs, self.crew.placement, strict=True)
             summary["placement"] = {self.crew.names[config.task_id]: host for config, host in named}

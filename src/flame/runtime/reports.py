@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -70,7 +70,53 @@ class Done(msgspec.Struct, tag="done", array_like=True):
     peak_bytes: int
 
 
-Report = RoundClosed | Measured | Failed | Progress | Idle | Done
+class Still(msgspec.Struct, tag="still", array_like=True):
+    """Nobody in the host can run, and a checkpoint is due or was asked about.
+
+    Attributes:
+        wave: the question that this answers; 0 if nobody asked.
+        sent, received: frames so far.
+        round: the highest round that a worker waits to be kept after; 0 if none does.
+        leads: whether the worker that leads is one of them.
+        problem: why this host cannot be kept now, in words; "" if it can.
+    """
+
+    wave: int
+    sent: int
+    received: int
+    round: int
+    leads: bool
+    problem: str
+
+
+class Kept(msgspec.Struct, tag="kept", array_like=True):
+    """The host has written its workers' states: the files, as (path, bytes, digest), and its traffic so far."""
+
+    files: list[tuple[str, int, str]]
+    nbytes: int
+    messages: int
+
+
+Report = RoundClosed | Measured | Failed | Progress | Idle | Done | Still | Kept
+
+
+class Count(msgspec.Struct, tag="count", array_like=True):
+    """To a host: say, once nobody in you can run, how many frames you have sent and received."""
+
+    wave: int
+
+
+class Write(msgspec.Struct, tag="write", array_like=True):
+    """To a host: write your workers' states into this folder."""
+
+    folder: str
+
+
+class GoOn(msgspec.Struct, tag="go on", array_like=True):
+    """To a host: whoever waits for a checkpoint goes on."""
+
+
+Command = Count | Write | GoOn
 
 
 class Outbox(Protocol):
@@ -85,25 +131,37 @@ class Stream:
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
-        self._encoder = msgspec.msgpack.Encoder(enc_hook=_number)
 
-    def send(self, report: Report) -> None:
+    def send(self, report: Report | Command) -> None:
         """Write one report; waits until the other end has taken it."""
-        encoded = self._encoder.encode(report)
-        self.sock.sendall(_LENGTH.pack(len(encoded)) + encoded)
+        self.sock.sendall(framed(report))
 
 
-class Inbox:
-    """The starting process's end of the stream."""
+def framed(report: Report | Command) -> bytes:
+    """A report as bytes that say how long they are."""
+    encoded = _ENCODER.encode(report)
+    return _LENGTH.pack(len(encoded)) + encoded
 
-    def __init__(self, sock: socket.socket) -> None:
+
+T = TypeVar("T")
+
+
+class Inbox(Generic[T]):
+    """The other end of the stream.
+
+    Args:
+        sock: the socket.
+        kinds: the union of what may come.
+    """
+
+    def __init__(self, sock: socket.socket, kinds: type[T]) -> None:
         self.sock = sock
         self._data = bytearray()
-        self._decoder = msgspec.msgpack.Decoder(Report)
+        self._decoder: msgspec.msgpack.Decoder[T] = msgspec.msgpack.Decoder(kinds)
         self.closed = False
 
-    def read(self) -> Iterator[Report]:
-        """Every report that has come in whole; `closed` is set when the host has closed its end."""
+    def read(self) -> Iterator[T]:
+        """Everything that has come in whole; `closed` is set when the other end is closed."""
         data = self.sock.recv(1 << 18)
         if not data:
             self.closed = True
@@ -118,7 +176,19 @@ class Inbox:
             yield self._decoder.decode(encoded)
 
 
+def unframed(data: bytes) -> Iterator[Report]:
+    """Reports that were framed one after the other. Raises msgspec.DecodeError for anything else."""
+    decoder, at = msgspec.msgpack.Decoder(Report), 0
+    while at < len(data):
+        (length,) = _LENGTH.unpack_from(data, at)
+        at += _LENGTH.size + length
+        yield decoder.decode(data[at - length : at])
+
+
 def _number(value: object) -> object:
     """Metrics may be numpy or torch scalars: anything that has `item()`."""
     item = getattr(value, "item", None)
     return item() if item is not None else str(value)
+
+
+_ENCODER = msgspec.msgpack.Encoder(enc_hook=_number)

@@ -24,12 +24,15 @@ from flame.errors import ConfigError, FlameError, TagError
 from flame.extend import lookup
 from flame.mode.role import Role
 from flame.mode.suited import suited
+from flame.registry.journal import Checkpoint, newest
+from flame.runtime.checkpoints import Checkpoints
 from flame.runtime.functions import ready_made
 from flame.runtime.launch import Crew, Launch, now
 from flame.runtime.place import place
 from flame.runtime.program import load
 from flame.runtime.record import Record, Settings, command_line, readable_names
 from flame.runtime.reports import Report
+from flame.runtime.resuming import check_job, refuse_what_cannot_be_kept
 from flame.tag import Action, check, expand
 
 
@@ -40,17 +43,22 @@ class Options:
     Attributes:
         hosts: how many processes; None for as many as there are cores, and no more than there are workers;
             0 to run everything in this process, where a debugger sees it.
-        seed: from which every worker's random numbers follow.
-        out: the run directory; None for `runs/<job>-<time>`.
+        seed: from which every worker's random numbers follow; None for 0, or that of the run that is resumed.
+        out: the run directory; None for `runs/<job>-<time>`, or that of the run that is resumed.
         values: what was overridden, as it is written down.
         started: when the command was given, on the machine's monotonic clock; None for now.
+        checkpoint: after how many rounds a checkpoint is made, and after the last one; 0 for never; None for never, or
+            as often as the run that is resumed.
+        resume: the directory of a run to go on with from its newest checkpoint.
     """
 
     hosts: int | None = None
-    seed: int = 0
+    seed: int | None = None
     out: Path | None = None
     values: Mapping[str, Any] | None = None
     started: float | None = None
+    checkpoint: int | None = None
+    resume: Path | None = None
 
 
 Watch = Callable[[Record, int, Report], None]
@@ -94,11 +102,23 @@ def execute(
         }
     programs = {role: suited(program, files.tag.tags_of(role)) for role, program in programs.items()}
     _check(files, programs)
-    record = _recorded(files, options, programs, started)
+    found = None if options.resume is None else newest(options.resume)
+    if found is not None:
+        started -= found.manifest["seconds"]
+    record = _recorded(files, options, programs, started, found)
     if prepared is not None:
         prepared(record.out)
     _warm_up(programs.values())
-    launch = Launch(record.crew, seed=options.seed, out=record.out, started=started, watch=_watched(record, watch))
+    checkpoints = _checkpoints(record, options)
+    launch = Launch(
+        record.crew,
+        seed=record.settings.seed,
+        out=record.out,
+        started=record.started,
+        watch=_watched(record, watch),
+        checkpoints=checkpoints,
+        found=found,
+    )
     error: Exception | None = None
     try:
         launch.run()
@@ -106,8 +126,10 @@ def execute(
         error = raised
         raise
     finally:
+        if checkpoints is not None:
+            checkpoints.close()
         record.pids = launch.pids
-        record.finish(time.monotonic() - started, error or _pending())
+        record.finish(time.monotonic() - record.started, error or _pending())
     return record
 
 
@@ -128,24 +150,42 @@ def _watched(record: Record, watch: Watch | None) -> Callable[[int, Report], Non
     return take
 
 
-def _recorded(files: JobFiles, options: Options, programs: Mapping[str, type[Role]], started: float) -> Record:
+def _checkpoints(record: Record, options: Options) -> Checkpoints | None:
+    """What makes checkpoints, if the run shall have any."""
+    every, found = options.checkpoint, record.found
+    if every is None:
+        every = 0 if found is None else found.manifest["every"]
+    about = {"job": record.job, "settings": dict(record.settings.values)}
+    return Checkpoints(record.out, every, about, found, record.started) if every else None
+
+
+def _recorded(
+    files: JobFiles, options: Options, programs: Mapping[str, type[Role]], started: float, found: Checkpoint | None
+) -> Record:
     specs = expand(files.tag, files.data, job_id=files.job.id)
     if not specs:
         raise ConfigError("dataSpec", "the TAG expands to no workers", "list a dataset for each worker with data")
-    job = replace(files.job, seed=options.seed)
+    if options.checkpoint is not None and options.checkpoint < 0:
+        raise ConfigError("checkpoint", f"is {options.checkpoint}", "give a number of rounds, or 0 for none")
+    seed = options.seed if options.seed is not None else 0 if found is None else found.manifest["job"]["seed"]
+    job = replace(files.job, seed=seed)
     workers = list(configs(files.tag, job, specs))
     for config in {(worker.role, id(worker.hyperparameters)): worker for worker in workers}.values():
         _try_settings(config, programs[config.role])
+        if options.checkpoint or found is not None:
+            refuse_what_cannot_be_kept(config)
     if options.hosts is not None and options.hosts < 0:
         raise ConfigError("hosts", f"is {options.hosts}", "give a number of processes, or 0 for this one")
     hosts = min(_cores() if options.hosts is None else options.hosts, len(workers))
     consumers = frozenset(role.name for role in files.tag.roles if role.is_data_consumer)
     crew = Crew(workers, programs, consumers, readable_names(workers), place(files.tag, specs, max(1, hosts)), hosts)
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    out = options.out or Path("runs") / f"{files.job.name or 'job'}-{stamp}"
+    out = options.out or options.resume or Path("runs") / f"{files.job.name or 'job'}-{stamp}"
     rounds = max(model.hyperparameters.rounds for model in (job.model, *job.experiments.values()))
-    settings = Settings(options.seed, files.job.name, dict(options.values or {}), command_line(), rounds)
-    record = Record(out.absolute(), files.tag, crew, settings, started)
+    settings = Settings(seed, files.job.name, dict(options.values or {}), command_line(), rounds)
+    record = Record(out.absolute(), files.tag, crew, settings, started, found=found)
+    if found is not None:
+        check_job(found, record.job, rounds)
     record.prepare()
     return record
 

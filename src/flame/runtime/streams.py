@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import random
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,21 @@ class Streams:
             if turn.saved is not None:
                 _restore(turn.saved)
                 turn.saved = None
+
+    def state(self, turn: Turn) -> dict[str, Any]:
+        """Where a worker that waits is in its sequence of turns, and its generators' states if it is in one."""
+        if not turn.open:
+            return {"count": turn.count}
+        return {"count": turn.count, "generators": _states() if turn.saved is None else turn.saved}
+
+    def restore(self, turn: Turn, state: Mapping[str, Any]) -> None:
+        """The worker that runs goes on from what `state` returned."""
+        self._put_aside()
+        turn.count, turn.saved = state["count"], None
+        turn.open = "generators" in state
+        if turn.open:
+            self._owner = turn
+            _restore(state["generators"])
 
     def _put_aside(self) -> None:
         if self._owner is not None and self._owner.open:

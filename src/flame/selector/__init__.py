@@ -34,3 +34,9 @@ class Selector(Protocol):
         Returns:
             The chosen ends; the sequence must not be changed.
         """
+
+    def state(self) -> Mapping[str, Any]:
+        """What must be kept to make the same choices later, as plain values; {} where there is nothing."""
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""

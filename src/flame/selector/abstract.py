@@ -41,6 +41,8 @@ class Adapted:
 
     def __init__(self, selector: AbstractSelector) -> None:
         self._selector = selector
+        if hasattr(selector, "state") and hasattr(selector, "restore"):
+            self.state, self.restore = selector.state, selector.restore  # without them no run can be resumed
         self.ends: dict[str, End] = {}
 
     def select(self, ends: Sequence[str], properties: Mapping[str, Any]) -> Sequence[str]:

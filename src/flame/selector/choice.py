@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from random import Random
 from typing import Any
+
+import numpy as np
 
 
 class Choice:
@@ -16,6 +19,15 @@ class Choice:
         self._ends: Sequence[str] = ()
         self._length = 0
         self._round: Any = None
+
+    def state(self) -> dict[str, Any]:
+        """Whom was chosen, and for which round; {} before anybody was."""
+        return {"chosen": list(self._chosen), "round": self._round} if self._chosen else {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        if state:
+            self._chosen, self._round = state["chosen"], state["round"]
 
     def renew(
         self,
@@ -32,3 +44,15 @@ class Choice:
         if not self._chosen or round_ != self._round:
             self._chosen, self._round = choose(ends), round_
         return self._chosen
+
+
+def kept(generator: Random) -> tuple[Any, ...]:
+    """A generator's state, as plain values."""
+    version, words, gauss = generator.getstate()
+    return version, np.array(words, np.uint32), gauss
+
+
+def put_back(generator: Random, state: tuple[Any, ...]) -> None:
+    """Set a generator to a state that was kept."""
+    version, words, gauss = state
+    generator.setstate((version, tuple(words.tolist()), gauss))

@@ -20,3 +20,10 @@ class Default:
     def select(self, ends: Sequence[str], properties: Mapping[str, Any]) -> Sequence[str]:
         """All ends of this round that are still there."""
         return self._choice.renew(ends, properties, tuple)
+
+    def state(self) -> Mapping[str, Any]:
+        """Keeps nothing: everybody is asked."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Needs nothing."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from flame.common.settings import refuse_others
 from flame.errors import ConfigError
+from flame.selector.choice import kept, put_back
 
 
 class FedBuff:
@@ -25,6 +26,7 @@ class FedBuff:
             raise ConfigError("selector.kwargs.c", f"a whole number of at least 1 is needed, not {c!r}")
         self.c = c
         self._generator = generator
+        self._drawn = False
 
     def select(self, ends: Sequence[str], properties: Mapping[str, Any]) -> Sequence[str]:
         """Those to ask now, in the order of `ends`."""
@@ -32,5 +34,16 @@ class FedBuff:
         if properties.get("state") == "recv":
             return [end for end in ends if end in busy] or ends
         idle = [end for end in ends if end not in busy]
+        self._drawn = True
         size = max(0, min(self.c - (len(ends) - len(idle)), len(idle)))
         return [idle[number] for number in sorted(self._generator.sample(range(len(idle)), size))]
+
+    def state(self) -> Mapping[str, Any]:
+        """The generator's state."""
+        return {"generator": kept(self._generator)} if self._drawn else {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        if state:
+            self._drawn = True
+            put_back(self._generator, state["generator"])

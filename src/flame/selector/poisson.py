@@ -8,6 +8,7 @@ from typing import Any
 
 from flame.common.settings import check_number, refuse_others
 from flame.errors import ConfigError
+from flame.selector.choice import kept, put_back
 
 
 class Poisson:
@@ -37,3 +38,15 @@ class Poisson:
             self._chosen = [end for end in ends if self._generator.random() < self.rate]
         present = frozenset(ends)
         return [end for end in self._chosen if end in present]
+
+    def state(self) -> Mapping[str, Any]:
+        """The generator's state and the choice of this round; {} before the first choice."""
+        if self._round is None:
+            return {}
+        return {"round": self._round, "chosen": self._chosen, "generator": kept(self._generator)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        if state:
+            self._round, self._chosen = state["round"], state["chosen"]
+            put_back(self._generator, state["generator"])

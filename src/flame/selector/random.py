@@ -8,7 +8,7 @@ from typing import Any
 
 from flame.common.settings import refuse_others
 from flame.errors import ConfigError
-from flame.selector.choice import Choice
+from flame.selector.choice import Choice, kept, put_back
 
 
 class Random:
@@ -30,6 +30,17 @@ class Random:
     def select(self, ends: Sequence[str], properties: Mapping[str, Any]) -> Sequence[str]:
         """The ends chosen for this round that are still there."""
         return self._choice.renew(ends, properties, self._sample)
+
+    def state(self) -> Mapping[str, Any]:
+        """The generator's state and the choice of this round; {} before the first choice."""
+        chosen = self._choice.state()
+        return {"choice": chosen, "generator": kept(self._generator)} if chosen else {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        if state:
+            self._choice.restore(state["choice"])
+            put_back(self._generator, state["generator"])
 
     def _sample(self, ends: Sequence[str]) -> list[str]:
         size = min(1 if self.k < 0 else self.k, len(ends))

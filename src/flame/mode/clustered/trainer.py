@@ -10,6 +10,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from random import Random
+from typing import Any
 
 from flame.config import Config
 from flame.config import Gate as ConfiguredGate
@@ -57,6 +58,14 @@ class Trainer(training.Trainer):
             raise RecipeError("selector.sort: in a clustered federation every aggregator asks everybody: default")
         if config.gate.sort != ConfiguredGate().sort:
             raise RecipeError("gate.sort: in a clustered federation every aggregator waits for everybody: everyone")
+
+    def _state(self) -> dict[str, Any]:
+        return {**super()._state(), "choosing": self._choosing.state(), "first": self._first}
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        super()._restore(state)
+        self._choosing.restore(state["choosing"])
+        self._first = state["first"]
 
     def _fetch_weights(self, tag: str) -> None:
         orders = self._choosing.fetch_each(self._channel(tag))

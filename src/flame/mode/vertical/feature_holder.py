@@ -42,6 +42,7 @@ class FeatureHolder(Trainer):
     dataset_size: Any = 0
     ids: Any = ()
     training = False
+    _keeps_model = True
 
     @abstractmethod
     def forward(self, rows: NDArray[np.int64]) -> Any:
@@ -79,6 +80,13 @@ class FeatureHolder(Trainer):
         """Refuse settings that make no sense for a model that is split. Raises RecipeError."""
         super().check_config(config)
         check_split(config)
+
+    def _state(self) -> dict[str, Any]:
+        return {**super()._state(), "rows": self._rows}
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        super()._restore(state)
+        self._rows = state["rows"]
 
     def train(self) -> None:
         """Do what the label holder has asked for."""

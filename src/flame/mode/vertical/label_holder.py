@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -101,7 +101,20 @@ class LabelHolder(TopAggregator):
             >> quiet("give_back", self.get, TAG_AGGREGATE)
         )
 
+    def _state(self) -> dict[str, Any]:
+        aligned = {"own": self._own, "trained": self._trained, "held_out": self._held_out, "widths": list(self.widths)}
+        return {**super()._state(), "aligned": aligned}
+
+    def _go_on(self, leading: Mapping[str, Any], aligned: Mapping[str, Any]) -> None:
+        """The samples were aligned before the run was interrupted, and the holders remember it."""
+        self._leading.restore(leading)
+        self.holders, self.widths = self._leading.names, aligned["widths"]
+        self._own, self._trained, self._held_out = (aligned[name] for name in ("own", "trained", "held_out"))
+
     def _align(self) -> None:
+        if self._resumed is not None:
+            self._go_on(self._resumed["leading"], self._resumed["aligned"])
+            return
         channel = self._channel(TAG_ALIGN_IDS)
         name = self.config.name or self.config.task_id
         own = digests(self.ids, salt_of(self.config), name)
