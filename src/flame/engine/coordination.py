@@ -45,13 +45,13 @@ class Desk:
     def state(self) -> dict[str, Any]:
         """What must be kept to go on later, as plain values."""
         decided = (self.assignment.round, self.assignment.extras())
-        words = {"coordinator": self._coordinator, "heard": self._heard, "told": self._told, "over": self.over}
+        words = {"coordinator": self._coordinator, "heard": self._heard, "over": self.over}
         return {**words, "assignment": decided}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` returned."""
         self._coordinator, self.over = state["coordinator"], state["over"]
-        self._heard, self._told = state["heard"], state["told"]
+        self._heard = state["heard"]
         self.assignment = Assignment.read(*state["assignment"])
 
     def arrive(self) -> None:

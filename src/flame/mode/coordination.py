@@ -59,6 +59,7 @@ class _Coordinator(Role):
     def _restore(self, state: Mapping[str, Any]) -> None:
         super()._restore(state)
         self._leader = state["leader"]
+        self._top.drain_messages()  # at most that the training is over: it is extended
 
     def inform_end_of_training(self) -> None:
         """Tell everybody in every tier that there will be no more rounds."""
