@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,10 @@ from flame.config import Config
 from flame.engine.aligning import Rows, digests
 from flame.engine.joining import NAME
 from flame.errors import RunError, WeightsError
+from flame.mode.keeping import keep
 from flame.mode.training import TAG_FETCH, TAG_UPLOAD, Trainer
 from flame.mode.vertical.settings import check_split, salt_of
 from flame.weights.layout import Weights
-from flame.weights.safetensors import write
 
 __all__ = ["TAG_FETCH", "TAG_UPLOAD", "TAG_UPLOAD_IDS", "FeatureHolder"]
 
@@ -151,12 +150,7 @@ class FeatureHolder(Trainer):
                 "the training ended before this holder's samples were aligned: hyperparameters.minPeers"
                 " says for how many holders the label holder waits"
             )
-        if self.model is None:
-            return
-        weights = self._held.adapter(self.model).snapshot(self._surroundings.memory.allocate)
-        self.registry_client.save_model(f"{self.config.job.name}-{self.config.job.job_id}", self.model)
-        if self._surroundings.events is not None:
-            self._surroundings.events.model(partial(write, weights=weights))
+        keep(self.model, self._held, self.config, self.registry_client, self._surroundings)
 
 
 def _numbers(given: Any, below: int) -> Rows:
