@@ -39,6 +39,8 @@ BUILT_IN: dict[tuple[str, str], str] = {
     ("optimizer", "ditto"): "flame.optimizer.ditto:Ditto",
     ("gate", "everyone"): "flame.engine.gate:Everyone",
     ("gate", "goal"): "flame.engine.gate:Goal",
+    ("gate", "first"): "flame.engine.gate:First",
+    ("gate", "within"): "flame.engine.gate:Within",
     ("compression", "fp16"): "flame.compression.fp16:Half",
     ("compression", "int8"): "flame.compression.int8:Int8",
     ("compression", "topk"): "flame.compression.topk:TopK",

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, overload
 
 from flame.backend import Backend
 from flame.backend.directory import Members, Seat
@@ -49,8 +49,10 @@ class Channel:
         selector: who of the peers is chosen when `ends` is asked.
         job_id: the job.
         packing: how weights are compressed; None for not at all.
+        timed: whether it looks at the clock when messages go and come.
 
     Attributes:
+        selector: who of the peers is chosen when `ends` is asked.
         sent_bytes: how many bytes were sent so far.
         moved: how many messages were sent, or taken out by whoever they are for, so far.
         awaited: the one peer whose message the worker waits for; None if it waits for anything, or not at all.
@@ -64,6 +66,8 @@ class Channel:
         selector: Selector,
         job_id: str,
         packing: Packing | None = None,
+        *,
+        timed: bool = False,
     ) -> None:
         self._end_properties: dict[str, dict[str, object]] = {}
         self.properties: dict[str, object] = {END_PROPERTIES: self._end_properties}
@@ -71,7 +75,7 @@ class Channel:
         self._other_role = other_role
         self._job_id = job_id
         self._wiring = wiring
-        self._selector: Selector | None = selector
+        self.selector: Selector | None = selector
         self._packing = packing
         self._members: Members = wiring.backend.directory.members(seat.channel, seat.group, other_role)
         self._inbox: dict[str, deque[tuple[int, float, Message]]] = {}
@@ -79,6 +83,9 @@ class Channel:
         self._asked: dict[str, int] = {}
         self._assigned: Sequence[str] | None = None
         self._listed: tuple[object, Sequence[str]] | None = None
+        self._timed = timed
+        self._posted: dict[str, float] = {}
+        self._took: dict[str, float] = {}
         self._met = not self.empty()
         self.sent_bytes = self.moved = 0
         self.awaited: str | None = None
@@ -120,9 +127,9 @@ class Channel:
         if state in (VAL_CH_STATE_RECV, VAL_CH_STATE_SEND):
             self.properties[KEY_CH_STATE] = state
         self.properties[KEY_CH_SELECT_REQUESTER] = self._seat.end
-        if self._selector is None:
+        if self.selector is None:
             return list(self.all_ends())
-        return list(self._selector.select(self.all_ends(), self.properties))
+        return list(self.selector.select(self.all_ends(), self.properties))
 
     def one_end(self, state: str | None = None) -> str | None:
         """The first of `ends`; None if there is none."""
@@ -158,7 +165,7 @@ class Channel:
             ends: whom a coordinator has chosen.
             selector: who of them is chosen at a time; all if it is left out.
         """
-        self._selector = selector
+        self.selector = selector
         if ends != self._assigned:
             self._assigned, self._listed = ends, None
 
@@ -326,6 +333,8 @@ class Channel:
         """Send one message to some peers. The message is shared: it must not be changed."""
         for end in ends:
             self._asked[end] = self._members.left(end)
+        if self._timed:
+            self._posted.update(dict.fromkeys(ends, time.time()))
         self._post(ends, message)
 
     def take(self, end: str, deadline_s: float | None = None) -> Message | None:
@@ -337,11 +346,26 @@ class Channel:
         box = self._inbox.get(end)
         if box:
             self.moved += 1
-            return box.popleft()[2]
-        taken = self._take(end, deadline_s, self._asked.get(end))
+            taken: tuple[int, float, Message] | None = box.popleft()
+        else:
+            taken = self._take(end, deadline_s, self._asked.get(end))
         if taken is None:
             self._asked.pop(end, None)  # said once: whoever takes again waits for what comes from now on
-        return None if taken is None else taken[2]
+            return None
+        if self._timed and end in self._posted:
+            self._took[end] = max(0.0, taken[1] - self._posted[end])
+        return taken[2]
+
+    def took_s(self, end: str) -> float | None:
+        """How many seconds after it was posted to the peer's last message came; None where nobody looks at a clock."""
+        return self._took.get(end)
+
+    def answered(self, end: str) -> bool:
+        """Whether something of a peer can be taken, or it has gone, or has come back since it was posted to."""
+        if self._inbox.get(end) or end not in self._members:
+            return True
+        asked = self._asked.get(end)
+        return asked is not None and asked != self._members.left(end)
 
     def next_of(self, end: str) -> Message | None:
         """Wait for the next message of a peer, and leave it to be taken; None if the peer has gone."""
@@ -454,17 +478,24 @@ class Channel:
         finally:
             self.awaited = None
 
-    def first_of(self, ends: Collection[str]) -> str:
-        """The peer whose message came first, or one that has gone; waits for one."""
+    @overload
+    def first_of(self, ends: Collection[str]) -> str: ...
+
+    @overload
+    def first_of(self, ends: Collection[str], deadline_s: float | None) -> str | None: ...
+
+    def first_of(self, ends: Collection[str], deadline_s: float | None = None) -> str | None:
+        """The peer whose message came first, or one that has gone; waits for one, or until `deadline_s` have passed."""
 
         def ready() -> list[str]:
-            return [end for end in ends if self._inbox.get(end) or end not in self._members]
+            return [end for end in ends if self.answered(end)]
 
         def what() -> str:
             some = ", ".join(self._wiring.readable(end) for end in list(ends)[:5])
             return f"a message of any of {len(ends)} on {self._seat.channel}: {some}"
 
-        self._wait(ready, what, None)
+        if not self._wait(ready, what, deadline_s):
+            return None
         return min(ready(), key=lambda end: self._inbox[end][0][0] if self._inbox.get(end) else 0)
 
     def _wait(self, condition: Callable[[], object], what: Callable[[], str], seconds: float | None) -> bool:

@@ -54,7 +54,9 @@ class ChannelManager:
             around_me.sit(backend, seat, other)
         wiring = Wiring(backend, around_me.hub, around_me.readable)
         packing = packing_of(spec, around_me.memory.allocate)
-        channel = Channel(seat, other, wiring, self._selector(name), self._config.job.job_id, packing)
+        channel = Channel(
+            seat, other, wiring, self._selector(name), self._config.job.job_id, packing, timed=around_me.fiber is None
+        )
         self._channels[name] = channel
         channel.watch(self._wake)
         # Emptied in place: whoever gave the list would otherwise keep the first order for as long as it lives.

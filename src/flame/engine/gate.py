@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any, Protocol
 
-from flame.common.settings import refuse_others
+from flame.common.settings import check_number, refuse_others
 from flame.errors import ConfigError
 
 
@@ -62,6 +62,61 @@ class Everyone:
 
     def met(self, folded: int, settled: int, asked: int) -> bool:
         """Whether everybody is settled."""
+        return settled >= asked
+
+
+class First:
+    """Enough with the first so many answers that count; whoever is later is passed over, and asked again when idle.
+
+    For synchronous aggregators. A peer that goes is passed over; if fewer are left than there should be, their answers
+    are enough.
+
+    Args:
+        k: how many answers.
+
+    Raises:
+        ConfigError: a setting that there is not, or a value that it cannot have.
+    """
+
+    at_least = 0
+    when_lost = WhenLost.CONTINUE
+
+    def __init__(self, *, k: Any = None, **others: Any) -> None:
+        refuse_others("gate", "first", others, ("k",))
+        if type(k) is not int or k < 1:
+            raise ConfigError("gate.kwargs.k", f"is {k!r}", "give a whole number of answers, 1 or more")
+        self.k = k
+
+    def met(self, folded: int, settled: int, asked: int) -> bool:
+        """Whether so many answers count, or nobody is left to wait for."""
+        return folded >= self.k or settled >= asked
+
+
+class Within:
+    """Enough with what is there after so many seconds; whoever is later is passed over, and asked again when idle.
+
+    For synchronous aggregators. A peer that goes is passed over. In `flame run`, seconds are those of simulated time.
+
+    Args:
+        seconds: how long a round takes at most, from when its orders were sent.
+        atLeast: how many answers that count are waited for, however long it takes; fewer end the run with
+            `TooFewAnswers`.
+
+    Raises:
+        ConfigError: a setting that there is not, or a value that it cannot have.
+    """
+
+    when_lost = WhenLost.CONTINUE
+
+    def __init__(self, *, seconds: Any = None, atLeast: Any = 1, **others: Any) -> None:
+        refuse_others("gate", "within", others, ("seconds", "atLeast"))
+        check_number("gate", "seconds", seconds, least=0, beyond=True)
+        if type(atLeast) is not int or atLeast < 0:
+            raise ConfigError("gate.kwargs.atLeast", f"is {atLeast!r}", "give a whole number of answers, 0 or more")
+        self.seconds, self.at_least = float(seconds), atLeast
+
+    def met(self, folded: int, settled: int, asked: int) -> bool:
+        """Whether nobody is left to wait for."""
         return settled >= asked
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from flame.engine.simulated import Clock, time_of
 from flame.errors import DecodeError, PeerLost, RunError, TooFewAnswers
 from flame.optimizer import Optimizer
 from flame.privacy import Cohort, Privacy
+from flame.selector.feedback import heard as heard_by
+from flame.selector.feedback import name_of
 from flame.weights.adapters import Adapter
 from flame.weights.layout import Layout, Weights
 from flame.wire.message import Order, Update
@@ -31,6 +33,20 @@ logger = logging.getLogger(__name__)
 
 MOST_PACKED = 2
 """So many models' bytes of packed updates may lie here until they are summed; those that lie with peers take none."""
+
+
+class Said(NamedTuple):
+    """What a selector is told of an answer.
+
+    Attributes:
+        round: the round that it is for.
+        seconds: how long it took; None where everybody takes equally long.
+        said: the extra by which the selector chooses; None if there is none, {} if nothing is behind the answer.
+    """
+
+    round: int
+    seconds: float | None
+    said: object
 
 
 class Leading:
@@ -66,6 +82,7 @@ class Leading:
         self._packed_bytes = 0
         self._there = 0
         self._of: Counter[str] = Counter()
+        self._given: dict[str, float] = {}
 
     @property
     def met(self) -> bool:
@@ -193,6 +210,7 @@ class Leading:
         if message is None:
             self._gone(channel, end)
         elif isinstance(message, Update):
+            heard_by(channel.selector, end, *self._said(channel, end, message))
             if self.clock is not None:
                 self.clock.reach(time_of(message, end))
             self._offer(end, message)
@@ -200,6 +218,16 @@ class Leading:
             raise RunError(
                 f"an update was due from {end} in round {self._round.number}; it sent a {type(message).__name__}"
             )
+
+    def _said(self, channel: Channel, end: str, update: Update) -> Said:
+        """What the selector is told of an answer."""
+        seconds = channel.took_s(end)
+        if self.clock is not None:
+            seconds = max(0.0, time_of(update, end) - self._given.get(end, 0.0))
+        said = update.extras.get(name_of(channel.selector))
+        if said is None and not update.samples:
+            said = {}
+        return Said(update.round, seconds, said)
 
     def _without(self, lost: PeerLost) -> None:
         """An update that was gathered has gone with its peer: see what the gate says, and gather again."""
@@ -249,7 +277,10 @@ class Leading:
         return order
 
     def _post(self, channel: Channel, ends: Sequence[str], order: Order) -> None:
-        channel.post(ends, order if self.clock is None else self.clock.stamped(order))
+        if self.clock is not None:
+            order = self.clock.stamped(order)
+            self._given.update(dict.fromkeys(ends, self.clock.now))
+        channel.post(ends, order)
 
     def _cohort(self) -> Cohort:
         """Whose updates the mean is of, as far as it has been gathered."""

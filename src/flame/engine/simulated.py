@@ -111,7 +111,7 @@ class Clock:
         self.now = max(self.now, seconds)
 
 
-class Arrivals:
+class Simulated:
     """Which of the busy peers is heard next in simulated time: the one whose answer would be there first.
 
     Before that can be said everybody who is busy must have answered; what they have sent waits where it is.
@@ -126,15 +126,31 @@ class Arrivals:
         self._heard: dict[str, float] = {}
         self._count = 0
 
-    def __call__(self, channel: Channel, busy: Collection[str]) -> str:
-        """The next; if several would be there at once, the one that was asked first."""
-        self.hear(channel, busy)
+    def now(self) -> float:
+        """Simulated seconds since the run began."""
+        return self._clock.now
+
+    def next(self, channel: Channel, busy: Collection[str], until: float | None = None) -> str | None:
+        """The next; if several would be there at once, the one that was asked first; None if nobody is by `until`."""
+        self._hear(channel, busy)
+        if until is not None and self._due[0][0] > until:
+            self._clock.reach(until)
+            return None
         at, _, end = heappop(self._due)
         del self._heard[end]
         self._clock.reach(at)
         return end
 
-    def hear(self, channel: Channel, busy: Collection[str]) -> None:
+    def idle(self, channel: Channel, busy: Collection[str]) -> list[str]:
+        """Whoever is there by now."""
+        self._hear(channel, busy)
+        there = []
+        while self._due and self._due[0][0] <= self._clock.now:
+            there.append(heappop(self._due)[2])
+            del self._heard[there[-1]]
+        return there
+
+    def _hear(self, channel: Channel, busy: Collection[str]) -> None:
         """Wait until everybody who is busy has answered, or gone."""
         for end in busy:
             if end not in self._heard:
@@ -142,11 +158,6 @@ class Arrivals:
                 self._heard[end] = at = self._clock.now if message is None else time_of(message, end)
                 heappush(self._due, (at, self._count, end))
                 self._count += 1
-
-    def next_at(self, channel: Channel, busy: Collection[str]) -> float:
-        """When the next of the busy peers' answers would be there."""
-        self.hear(channel, busy)
-        return self._due[0][0]
 
 
 def work_of(config: Config) -> Work | None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from flame.channel.channel import Channel
+from flame.engine.arrivals import Arrivals
 from flame.engine.leading import Leading
 from flame.engine.round import Round
 from flame.errors import PeerLost
@@ -19,11 +20,10 @@ class Streaming(Leading):
     """The half of a role that leads asynchronously; a round ends when its gate says so, whoever is still busy.
 
     Args:
-        arrivals: which of the busy peers is heard next, given the channel and the peers in the order in which they
-            were asked; waits until one can be.
+        arrivals: which of the busy peers is heard next.
     """
 
-    def __init__(self, *args: Any, arrivals: Callable[[Channel, list[str]], str], **more: Any) -> None:
+    def __init__(self, *args: Any, arrivals: Arrivals, **more: Any) -> None:
         super().__init__(*args, **more)
         self._arrivals = arrivals
         self._busy: dict[str, None] = {}
@@ -64,7 +64,8 @@ class Streaming(Leading):
             RunError: a peer sent something that is no update.
         """
         if self._busy and not self._round.met:
-            end = self._arrivals(channel, list(self._busy))
+            end = self._arrivals.next(channel, list(self._busy))
+            assert end is not None  # it waits as long as it takes
             message = channel.take(end)
             del self._busy[end]
             self._answered(channel, end, message)

@@ -11,10 +11,12 @@ from flame.channel.channel import Channel
 from flame.channel.surroundings import Surroundings
 from flame.common.custom_abcmeta import abstract_attribute
 from flame.config import Config
+from flame.engine.arrivals import arrivals_of
 from flame.engine.following import Following, Held
-from flame.engine.gate import Gate
+from flame.engine.gate import First, Gate, Within
 from flame.engine.leading import Leading
 from flame.engine.parts import gate_of, optimizer_of, patience_of, privacy_of, registry_of
+from flame.engine.racing import Racing
 from flame.engine.simulated import NAME, clock_of, time_of
 from flame.errors import RecipeError, RunError
 from flame.mode.composer import Composer
@@ -23,6 +25,7 @@ from flame.mode.tasklet import Loop, Tasklet
 from flame.mode.training import TAG_FETCH, TAG_UPLOAD
 from flame.optimizer import Optimizer
 from flame.plugin import PluginManager, PluginType
+from flame.selector.feedback import relays
 from flame.weights.layout import Weights
 from flame.weights.safetensors import write
 from flame.wire.message import Order
@@ -405,7 +408,8 @@ class MiddleAggregator(Role):
 
     def _extras(self) -> dict[str, Any]:
         """What the aggregator above is told beside what its algorithm says."""
-        return {} if self._leading.clock is None else {NAME: self._leading.clock.now}
+        relayed = relays(self._channel(TAG_AGGREGATE).selector)
+        return relayed if self._leading.clock is None else {**relayed, NAME: self._leading.clock.now}
 
 
 def waiting_gate_of(config: Config) -> Gate:
@@ -420,8 +424,18 @@ def waiting_gate_of(config: Config) -> Gate:
 
 
 def leading_of(config: Config, optimizer: Optimizer, gate: Gate, around: Surroundings) -> Leading:
-    """What carries out the rounds of a synchronous aggregator."""
-    return Leading(optimizer, around.memory, gate, config.network.patience, clock_of(config))
+    """What carries out the rounds of a synchronous aggregator.
+
+    Raises:
+        RecipeError: its gate looks at the clock, in a host, where everybody takes equally long.
+    """
+    clock, patience_s = clock_of(config), config.network.patience
+    if not isinstance(gate, First | Within):
+        return Leading(optimizer, around.memory, gate, patience_s, clock)
+    if isinstance(gate, Within) and clock is None and around.fiber is not None:
+        raise RecipeError("gate.sort: in flame run, within needs hyperparameters.simulatedTime: nobody is late without")
+    arrivals = arrivals_of(clock, around.fiber)
+    return Racing(optimizer, around.memory, gate, patience_s, clock, arrivals=arrivals)
 
 
 def enough(gate: Gate, config: Config, *, begun: bool) -> int:

@@ -5,15 +5,13 @@ J. Nguyen et al.: Federated Learning with Buffered Asynchronous Aggregation (Fed
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-
-from flame.channel.channel import Channel
 from flame.config import Config
 from flame.config import Gate as ConfiguredGate
+from flame.engine.arrivals import arrivals_of
 from flame.engine.gate import Gate, Goal
 from flame.engine.leading import Leading
 from flame.engine.parts import gate_of, optimizer_of
-from flame.engine.simulated import Arrivals, clock_of
+from flame.engine.simulated import clock_of
 from flame.engine.streaming import Streaming
 from flame.errors import RecipeError
 from flame.mode import aggregating
@@ -40,11 +38,8 @@ class _Asynchronous(Role):
 
     def _leads(self) -> Leading:
         around, patience_s = self._surroundings, self.config.network.patience
-        # In a host, what is heard next shall not depend on which process was faster: everybody takes equally long.
-        arrivals: Callable[[Channel, list[str]], str] = Channel.first_of if around.fiber is None else _as_asked
         clock = clock_of(self.config)
-        if clock is not None:
-            arrivals = Arrivals(clock)
+        arrivals = arrivals_of(clock, around.fiber)
         return Streaming(self.optimizer, around.memory, self._gate, patience_s, clock, arrivals=arrivals)
 
     def _begin(self) -> None:
@@ -76,10 +71,6 @@ class MiddleAggregator(_Asynchronous, aggregating.MiddleAggregator):
         """What is uploaded next says so."""
 
 
-def _as_asked(channel: Channel, busy: Collection[str]) -> str:
-    return next(iter(busy))
-
-
 def _goal_of(config: Config) -> Gate:
     """The gate of an asynchronous aggregator: the config's, or the number of updates that its hyperparameters name.
 
@@ -87,7 +78,9 @@ def _goal_of(config: Config) -> Gate:
         RecipeError: the config's gate waits for everyone.
     """
     if config.gate != ConfiguredGate():
-        if config.gate.sort == "everyone":
-            raise RecipeError("gate.sort: an asynchronous aggregator waits for no everyone; its gate is goal")
+        if str(config.gate.sort) in ("everyone", "first", "within"):
+            raise RecipeError(
+                f"gate.sort: an asynchronous aggregator waits for no {config.gate.sort}; its gate is goal"
+            )
         return gate_of(config)
     return Goal(k=config.hyperparameters.aggregation_goal or 1)

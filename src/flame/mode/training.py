@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from flame.channel.channel import Channel
 from flame.common.custom_abcmeta import abstract_attribute
 from flame.config import Config
 from flame.engine.following import Following, Held
@@ -17,6 +18,7 @@ from flame.mode.role import Role, quiet
 from flame.mode.tasklet import Loop, Tasklet
 from flame.optimizer import Trained
 from flame.privacy.combine import refuse_rings
+from flame.selector.feedback import says
 from flame.weights.layout import Weights
 from flame.wire.message import Order
 
@@ -188,6 +190,7 @@ class Trainer(Role):
         said = {} if delta is None else self._said(delta)
         self.regularizer.update()
         worked = samples
+        said |= self._chosen_by(self._channel(tag))
         if delta is not None:
             delta, samples = self._protected(delta, samples, said)
         extras = {**said, **self.privacy.stamp}
@@ -210,6 +213,10 @@ class Trainer(Role):
         if self.privacy.epsilon is not None:
             self.update_metrics({"epsilon": self.privacy.epsilon})
         return delta_out, samples
+
+    def _chosen_by(self, channel: Channel) -> dict[str, Any]:
+        """What the selector of whoever is above chooses by."""
+        return says(channel.selector, self.metrics or {}, self._samples)
 
     def _said(self, delta: Weights) -> dict[str, Any]:
         """What goes with the update: values by the name of what they are for."""

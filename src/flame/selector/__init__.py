@@ -16,7 +16,17 @@ __all__ = ["AbstractSelector", "Selector", "SelectorReturnType"]
 
 
 class Selector(Protocol):
-    """Chooses among the peers of one channel."""
+    """Chooses among the peers of one channel.
+
+    One that chooses by what peers have answered has, besides, a `name` and three methods:
+
+    - `hear(end, number, seconds, said)`: a peer has answered round `number`, after so many `seconds` (None where
+      everybody takes equally long), and its side `said` that.
+    - `says(metrics, samples)`: that side; what goes with an answer of a worker that measured `metrics`.
+    - `relay()`: what goes with an answer on behalf of all that were heard since the last time.
+
+    What is said is plain values, and comes from a network.
+    """
 
     def select(self, ends: Sequence[str], properties: Mapping[str, Any]) -> Sequence[str]:
         """The ends that are asked, in the order of `ends`.

@@ -35,14 +35,16 @@ class Choice:
         properties: Mapping[str, Any],
         choose: Callable[[Sequence[str]], Sequence[str]],
     ) -> Sequence[str]:
-        """The choice of this round: the one that was made, less those who have gone, or else a new one."""
+        """The choice of this round: the one that was made, less those who have gone, or else a new one of idle ends."""
         if ends is not self._ends or len(ends) != self._length:
             present = frozenset(ends) if self._chosen else ()
             self._chosen = [end for end in self._chosen if end in present]
             self._ends, self._length = ends, len(ends)
         round_ = properties.get("round", 0)
         if not self._chosen or round_ != self._round:
-            self._chosen, self._round = choose(ends), round_
+            busy = properties.get("busy")
+            idle = [end for end in ends if end not in busy] if busy else ends
+            self._chosen, self._round = choose(idle), round_
         return self._chosen
 
 
