@@ -19,6 +19,8 @@ BUILT_IN: dict[tuple[str, str], str] = {
     ("backend", "p2p"): "flame.channel.transports:p2p",
     ("backend", "mqtt"): "flame.channel.transports:mqtt",
     ("selector", "default"): "flame.selector.default:Default",
+    ("selector", "oort"): "flame.selector.oort:Oort",
+    ("selector", "power-of-choice"): "flame.selector.power_of_choice:PowerOfChoice",
     ("selector", "fedbuff"): "flame.selector.fedbuff:FedBuff",
     ("selector", "poisson"): "flame.selector.poisson:Poisson",
     ("selector", "random"): "flame.selector.random:Random",

@@ -36,6 +36,8 @@ PATHS = [
     ("flame.common.util", "run_async"),
     ("flame.common.util", "background_thread_loop"),
     ("flame.common.custom_abcmeta", "abstract_attribute"),
+    ("flame.mode.horizontal.oort.top_aggregator", "TopAggregator"),
+    ("flame.mode.horizontal.oort.trainer", "Trainer"),
     ("flame.selector", "AbstractSelector"),
     ("flame.selector", "SelectorReturnType"),
     ("flame.registry.abstract", "AbstractRegistryClient"),

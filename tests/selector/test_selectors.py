@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from flame.errors import ConfigError
 from flame.extend import lookup
 
-SETTINGS = {"default": {}, "random": {"k": 3}}
+SETTINGS = {"default": {}, "random": {"k": 3}, "oort": {"aggr_num": 3}, "power-of-choice": {"k": 2, "d": 4}}
 every = pytest.mark.parametrize("sort", SETTINGS)
 rosters = st.integers(0, 30).map(lambda n: [f"end-{number:02}" for number in range(n)])
 

@@ -11,6 +11,7 @@ from flame.channel.channel import Channel
 from flame.channel.surroundings import Surroundings
 from flame.common.custom_abcmeta import abstract_attribute
 from flame.config import Config
+from flame.config import Gate as ConfiguredGate
 from flame.engine.arrivals import arrivals_of
 from flame.engine.following import Following, Held
 from flame.engine.gate import First, Gate, Within
@@ -26,6 +27,7 @@ from flame.mode.training import TAG_FETCH, TAG_UPLOAD
 from flame.optimizer import Optimizer
 from flame.plugin import PluginManager, PluginType
 from flame.selector.feedback import relays
+from flame.selector.oort import needed
 from flame.weights.layout import Weights
 from flame.weights.safetensors import write
 from flame.wire.message import Order
@@ -420,6 +422,8 @@ def waiting_gate_of(config: Config) -> Gate:
     """
     if str(config.gate.sort) == "goal":
         raise RecipeError("gate.sort: goal is for asynchronous aggregators; a synchronous one's gate is everyone")
+    if str(config.selector.sort) == "oort" and config.gate == ConfiguredGate():
+        return First(k=needed(config.selector.kwargs.get("aggr_num")))  # more are asked than it needs
     return gate_of(config)
 
 
