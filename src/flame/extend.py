@@ -49,6 +49,8 @@ BUILT_IN: dict[tuple[str, str], str] = {
     ("privacy", "default"): "flame.privacy.default:Default",
     ("privacy", "dp"): "flame.privacy.dp:dp",
     ("privacy", "dpsgd"): "flame.privacy.dpsgd:DPSGD",
+    ("datasampler", "default"): "flame.datasampler.default:Default",
+    ("datasampler", "fedbalancer"): "flame.datasampler.fedbalancer:FedBalancer",
     ("registry", "dummy"): "flame.registry.dummy:DummyRegistry",
     ("registry", "local"): "flame.registry.local:LocalRegistry",
     ("registry", "mlflow"): "flame.registry.mlflow:MlflowRegistry",

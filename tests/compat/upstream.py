@@ -162,11 +162,11 @@ def task_id(name: str) -> str:
     return hashlib.sha1(name.encode()).hexdigest()
 
 
-def until(condition: Callable[[], object], what: str) -> None:
+def until(condition: Callable[[], object], what: str, within_s: float = PATIENCE_S) -> None:
     """Look until something is so."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + within_s
     while not condition():
-        assert time.monotonic() < deadline, f"not so after {PATIENCE_S:.0f} s: {what}"
+        assert time.monotonic() < deadline, f"not so after {within_s:.0f} s: {what}"
         time.sleep(0.005)
 
 

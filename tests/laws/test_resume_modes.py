@@ -22,6 +22,7 @@ Run = Callable[..., Any]
 DP = {"privacy.sort": "dp", "privacy.kwargs": {"clip_threshold": 1.0, "noise_factor": 0.1}}
 CENTRAL = {"privacy.sort": "dp", "privacy.kwargs": {"clip_threshold": 1.0, "noise_multiplier": 1.0, "at": "server"}}
 POISSON = {"selector.sort": "poisson", "selector.kwargs": {"rate": 0.5}}
+FIRST = {"gate.sort": "first", "gate.kwargs": {"k": 1}}
 SLOW = {"hyperparameters.simulatedTime": test_simulated_time.HEAVY}
 
 
@@ -66,6 +67,11 @@ RUNS: dict[str, Run] = {
     "simulated time": plain(PLAIN, **SLOW),
     "simulated time, async": plain(BUFFER, **SLOW),
     "simulated time in a tree": plain(TREE, **SLOW),
+    "racing": plain(PLAIN, **SLOW, **FIRST),
+    "racing in a tree": plain(TREE, **SLOW, **FIRST),
+    "racing, equally long": plain(PLAIN, **FIRST),
+    "oort": plain(PLAIN, **SLOW, **{"selector.sort": "oort", "selector.kwargs": {"aggr_num": 2, "over_commit": 2}}),
+    "power of choice": plain(PLAIN, **{"selector.sort": "power-of-choice", "selector.kwargs": {"k": 2, "d": 4}}),
     "async in a tree": lambda out, **more: flame.run(
         trainer=test_async.Site,
         roles={"top-aggregator": test_async.Buffered, "middle-aggregator": test_async.BufferedRegion},

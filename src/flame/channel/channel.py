@@ -412,7 +412,7 @@ class Channel:
             "inbox": [(end, at, *written(message)) for (_, at, message), end in waiting],
             "properties": properties,
             "ends": {end: known for end, known in self._end_properties.items() if known},
-            "selector": {} if self._selector is None else self._selector.state(),
+            "selector": {} if self.selector is None else self.selector.state(),
             "packing": {} if self._packing is None else self._packing.state(),
             "sent_bytes": self.sent_bytes,
         }
@@ -428,8 +428,8 @@ class Channel:
         self.properties.update(state.get("properties", {}))
         for end, properties in state.get("ends", {}).items():
             self._end_properties.setdefault(end, {}).update(properties)
-        if self._selector is not None:
-            self._selector.restore(state.get("selector", {}))
+        if self.selector is not None:
+            self.selector.restore(state.get("selector", {}))
         if self._packing is not None:
             self._packing.restore(state.get("packing", {}))
         self.sent_bytes = state.get("sent_bytes", 0)

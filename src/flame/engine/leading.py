@@ -17,6 +17,7 @@ from flame.engine.fold import SMALL, WeightedMean
 from flame.engine.gate import Gate, WhenLost
 from flame.engine.hearing import Heard, Hearing, heard, not_finite
 from flame.engine.round import Round, Verdict
+from flame.engine.sampling import Sampling
 from flame.engine.simulated import Clock, time_of
 from flame.errors import DecodeError, PeerLost, RunError, TooFewAnswers
 from flame.optimizer import Optimizer
@@ -74,6 +75,7 @@ class Leading:
         self._gate, self._patience_s = gate, patience_s
         self.clock = clock
         self.aside: Callable[[str, Message], bool] = lambda end, message: False
+        self.sampling: Sampling | None = None
         self._round = Round(0, gate)
         self._asked: tuple[Channel, Order] | None = None
         self._fold, self._hearing = WeightedMean(), Hearing(memory)
@@ -210,7 +212,10 @@ class Leading:
         if message is None:
             self._gone(channel, end)
         elif isinstance(message, Update):
-            heard_by(channel.selector, end, *self._said(channel, end, message))
+            said = self._said(channel, end, message)
+            heard_by(channel.selector, end, *said)
+            if self.sampling is not None:
+                self.sampling.heard(channel, end, message, said.seconds)
             if self.clock is not None:
                 self.clock.reach(time_of(message, end))
             self._offer(end, message)

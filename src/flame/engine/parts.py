@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
+from flame.common.settings import refuse_others
 from flame.config import Config
 from flame.config import Gate as GateChoice
 from flame.config import Optimizer as OptimizerChoice
 from flame.config import Privacy as PrivacyChoice
+from flame.datasampler import DataSampler, TrainerDataSampler
+from flame.datasampler.fedbalancer import SETTINGS, TrainerHalf
 from flame.engine.gate import Gate
+from flame.engine.simulated import work_of
 from flame.extend import lookup
 from flame.optimizer import Optimizer
 from flame.optimizer.halves import Alone
@@ -60,6 +65,36 @@ def privacy_of(config: Config, seed: int | None = None) -> Privacy:
     silent = finish is Alone.finish or getattr(optimizer.regularizer, "silent", False)
     made.check(config, optimizer, says_more=not silent)
     return made
+
+
+def sampler_of(config: Config) -> DataSampler:
+    """The data sampler that a config names; trainers use its one half, aggregators the other.
+
+    Raises:
+        ExtensionError: nobody knows a data sampler of that name.
+        ConfigError: it does not take such arguments.
+    """
+    hyper = config.hyperparameters.to_dict()
+    kwargs = {key: value for key, value in config.datasampler.kwargs.items() if key != "//"}
+    if str(config.datasampler.sort) == "fedbalancer":
+        own = [key for key in kwargs if key not in hyper]
+        refuse_others("datasampler", "fedbalancer", [key for key in own if key not in SETTINGS], SETTINGS)
+    made: DataSampler = lookup("datasampler", str(config.datasampler.sort))(**kwargs)
+    return made
+
+
+def trainers_half(config: Config, *, in_host: bool) -> TrainerDataSampler:
+    """The half of a data sampler that a trainer uses; its draws follow from the run's seed."""
+    half = sampler_of(config).trainer_data_sampler
+    if isinstance(half, TrainerHalf):
+        seed = None if config.seed is None else f"{config.seed}/{config.name or config.task_id}/datasampler"
+        half.generator = Random(seed)
+        work = work_of(config)
+        if work is not None:
+            half.batch_s = work.batch_s(config.hyperparameters.batch_size or 1, config.hyperparameters.epochs)
+        elif in_host:
+            half.batch_s = 1.0  # everybody takes equally long
+    return half
 
 
 def registry_of(config: Config) -> Registry:

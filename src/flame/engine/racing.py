@@ -6,7 +6,7 @@ K. Bonawitz et al.: Towards Federated Learning at Scale: System Design. MLSys 20
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flame.channel.channel import Channel
@@ -14,6 +14,7 @@ from flame.engine.arrivals import Arrivals
 from flame.engine.gate import Within
 from flame.engine.leading import Leading, Said
 from flame.engine.round import Round
+from flame.engine.simulated import Simulated
 from flame.selector.feedback import heard
 from flame.wire.message import Order, Update
 
@@ -39,6 +40,23 @@ class Racing(Leading):
     def met(self) -> bool:
         """Whether the round that is open has enough."""
         return self._round.met or (self._overdue and self._round.folded >= self._gate.at_least)
+
+    def state(self) -> dict[str, Any]:
+        """What time it is; who is busy since when, when they would be idle, and what the selector will hear of them."""
+        busy: dict[str, Any] = {}
+        if isinstance(self._arrivals, Simulated):  # everybody else is idle when a round is over, or not known to be
+            for end, said in self._late.items():
+                busy[end] = (self._given.get(end, 0.0), self._arrivals.due(end), said and tuple(said))
+        return {**super().state(), "busy": busy}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        super().restore(state)
+        for end, (given, due, said) in state.get("busy", {}).items():
+            assert isinstance(self._arrivals, Simulated)  # as it was when it was kept
+            self._arrivals.expect(end, due)
+            self._busy[end], self._given[end] = None, given
+            self._late[end] = said and Said(*said)
 
     def ask(self, channel: Channel, make: Callable[[], Order]) -> int:
         """Open a round: ask those of the idle peers that the selector chooses; returns how many."""

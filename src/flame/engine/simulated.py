@@ -91,6 +91,10 @@ class Work:
         base = (self._seconds + self._per_sample * samples) * self.factor
         return given + base * self._rounds.draw(Random(f"{self._key}/{order.round}/{given!r}"))
 
+    def batch_s(self, size: int, epochs: int) -> float:
+        """How long a batch of an epoch takes, as far as the time depends on the number of samples."""
+        return self._per_sample * size * self.factor / epochs
+
 
 class Clock:
     """The time that it is for whoever leads.
@@ -141,6 +145,16 @@ class Simulated:
         self._clock.reach(at)
         return end
 
+    def due(self, end: str) -> float:
+        """When the answer of a busy peer that was heard would be there."""
+        return self._heard[end]
+
+    def expect(self, end: str, at: float) -> None:
+        """The answer of a busy peer would be there at a time; it is not looked for any more."""
+        self._heard[end] = at
+        heappush(self._due, (at, self._count, end))
+        self._count += 1
+
     def idle(self, channel: Channel, busy: Collection[str]) -> list[str]:
         """Whoever is there by now."""
         self._hear(channel, busy)
@@ -155,9 +169,7 @@ class Simulated:
         for end in busy:
             if end not in self._heard:
                 message = channel.next_of(end)
-                self._heard[end] = at = self._clock.now if message is None else time_of(message, end)
-                heappush(self._due, (at, self._count, end))
-                self._count += 1
+                self.expect(end, self._clock.now if message is None else time_of(message, end))
 
 
 def work_of(config: Config) -> Work | None:

@@ -34,13 +34,14 @@ class Streaming(Leading):
         self._round, self._begun = Round(0, self._gate, late=True), False
 
     def state(self) -> dict[str, Any]:
-        """What time it is, and who is busy, in the order in which they were asked."""
-        return {**super().state(), "busy": list(self._busy)}
+        """What time it is, and who is busy since when, in the order in which they were asked."""
+        return {**super().state(), "busy": {end: self._given.get(end, 0.0) for end in self._busy}}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` returned."""
         super().restore(state)
-        self._busy = dict.fromkeys(state.get("busy", ()))
+        self._given = dict(state.get("busy", {}))
+        self._busy = dict.fromkeys(self._given)
 
     def ask(self, channel: Channel, make: Callable[[], Order]) -> int:
         """Ask whoever is idle and chosen, in a new round if none is open; returns how many are busy now."""

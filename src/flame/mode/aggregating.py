@@ -8,26 +8,22 @@ from functools import partial
 from typing import Any
 
 from flame.channel.channel import Channel
-from flame.channel.surroundings import Surroundings
 from flame.common.custom_abcmeta import abstract_attribute
 from flame.config import Config
-from flame.config import Gate as ConfiguredGate
-from flame.engine.arrivals import arrivals_of
 from flame.engine.following import Following, Held
-from flame.engine.gate import First, Gate, Within
+from flame.engine.gate import Gate
 from flame.engine.leading import Leading
-from flame.engine.parts import gate_of, optimizer_of, patience_of, privacy_of, registry_of
-from flame.engine.racing import Racing
-from flame.engine.simulated import NAME, clock_of, time_of
-from flame.errors import RecipeError, RunError
+from flame.engine.parts import optimizer_of, patience_of, privacy_of, registry_of, sampler_of
+from flame.engine.sampling import Sampling, put_back, state_of
+from flame.engine.simulated import NAME, time_of
+from flame.errors import RunError
 from flame.mode.composer import Composer
 from flame.mode.role import Role, quiet
 from flame.mode.tasklet import Loop, Tasklet
 from flame.mode.training import TAG_FETCH, TAG_UPLOAD
-from flame.optimizer import Optimizer
+from flame.mode.waiting import enough, leading_of, waiting_gate_of
 from flame.plugin import PluginManager, PluginType
 from flame.selector.feedback import relays
-from flame.selector.oort import needed
 from flame.weights.layout import Weights
 from flame.weights.safetensors import write
 from flame.wire.message import Order
@@ -71,6 +67,8 @@ class TopAggregator(Role):
         self._gate = self._closes(self.config)
         self._leading = self._leads()
         self._leading.privacy = self.privacy = privacy_of(self.config, self._surroundings.seed)
+        self.datasampler = sampler_of(self.config).aggregator_data_sampler
+        self._leading.sampling = Sampling(self.datasampler)
         self._held = Held()
         self._rounds = self.config.hyperparameters.rounds
         self._begun = False
@@ -165,7 +163,7 @@ class TopAggregator(Role):
     def _state(self) -> dict[str, Any]:
         model = None if self.model is None else self._held.adapter(self.model).snapshot()
         own = {"model": model, "step": self.optimizer.step.state(), "leading": self._leading.state()}
-        return {**super()._state(), **own, "privacy": self.privacy.state()}
+        return {**super()._state(), **own, "privacy": self.privacy.state(), "datasampler": state_of(self.datasampler)}
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         super()._restore(state)
@@ -174,6 +172,7 @@ class TopAggregator(Role):
         self.optimizer.step.restore(state["step"])
         self._leading.restore(state["leading"])
         self.privacy.restore(state["privacy"])
+        put_back(self.datasampler, state["datasampler"])
         self._begun, self._work_done = True, self._round > self._rounds or self.privacy.exhausted
 
     def _rounds_passed(self) -> int:
@@ -191,7 +190,10 @@ class TopAggregator(Role):
         """What is sent out in this round."""
         adapter = self._held.adapter(self.model)
         weights = adapter.snapshot(self._surroundings.memory.allocate)
-        return Order(self._round, weights, extras=self._leading.tell(weights, adapter.averaged))
+        extras = self._leading.tell(weights, adapter.averaged)
+        if self._leading.sampling is not None:
+            extras |= self._leading.sampling.tells(self._round, self._channel(TAG_DISTRIBUTE))
+        return Order(self._round, weights, extras=extras)
 
     def _aggregate_weights(self, tag: str) -> None:
         channel = self._channel(tag)
@@ -270,6 +272,7 @@ class MiddleAggregator(Role):
         self._gate = self._closes(self.config)
         self._leading = self._leads()
         self._leading.privacy = self.privacy = privacy_of(self.config, self._surroundings.seed)
+        self._leading.sampling = Sampling(None)
         self._following = Following(patience_of(self.config))
         self.dataset_size = 0
         self.fetch_success = False
@@ -411,40 +414,9 @@ class MiddleAggregator(Role):
     def _extras(self) -> dict[str, Any]:
         """What the aggregator above is told beside what its algorithm says."""
         relayed = relays(self._channel(TAG_AGGREGATE).selector)
+        if self._leading.sampling is not None:
+            relayed |= self._leading.sampling.relays()
         return relayed if self._leading.clock is None else {**relayed, NAME: self._leading.clock.now}
-
-
-def waiting_gate_of(config: Config) -> Gate:
-    """The gate of a synchronous aggregator.
-
-    Raises:
-        RecipeError: the config's gate does not wait: in every round only those who are asked first would count.
-    """
-    if str(config.gate.sort) == "goal":
-        raise RecipeError("gate.sort: goal is for asynchronous aggregators; a synchronous one's gate is everyone")
-    if str(config.selector.sort) == "oort" and config.gate == ConfiguredGate():
-        return First(k=needed(config.selector.kwargs.get("aggr_num")))  # more are asked than it needs
-    return gate_of(config)
-
-
-def leading_of(config: Config, optimizer: Optimizer, gate: Gate, around: Surroundings) -> Leading:
-    """What carries out the rounds of a synchronous aggregator.
-
-    Raises:
-        RecipeError: its gate looks at the clock, in a host, where everybody takes equally long.
-    """
-    clock, patience_s = clock_of(config), config.network.patience
-    if not isinstance(gate, First | Within):
-        return Leading(optimizer, around.memory, gate, patience_s, clock)
-    if isinstance(gate, Within) and clock is None and around.fiber is not None:
-        raise RecipeError("gate.sort: in flame run, within needs hyperparameters.simulatedTime: nobody is late without")
-    arrivals = arrivals_of(clock, around.fiber)
-    return Racing(optimizer, around.memory, gate, patience_s, clock, arrivals=arrivals)
-
-
-def enough(gate: Gate, config: Config, *, begun: bool) -> int:
-    """How many peers have to be there before a round is opened."""
-    return max(1, gate.at_least, 0 if begun else config.hyperparameters.min_peers or 0)
 
 
 def _write_model(weights: Weights, path: str) -> None:

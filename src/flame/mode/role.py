@@ -16,7 +16,7 @@ from flame.channel.surroundings import Surroundings
 from flame.common.custom_abcmeta import ABCMeta, abstract_attribute
 from flame.common.fiber import surroundings
 from flame.config import Config
-from flame.engine.parts import privacy_of
+from flame.engine.parts import privacy_of, sampler_of
 from flame.engine.simulated import work_of
 from flame.errors import ConfigError, RecipeError, WorkflowError
 from flame.extend import lookup
@@ -111,7 +111,7 @@ class Role(metaclass=ABCMeta):
             RecipeError: they contradict what the role does, or something that they choose is not available.
             ConfigError: the planned rounds would exceed the privacy budget.
         """
-        _refuse_what_is_missing(config)
+        sampler_of(config)
         _refuse_an_algorithm_of_others(cls.get_func_tags(), config)
         work_of(config)
         privacy_of(config)
@@ -231,17 +231,6 @@ def quiet(alias: str, function: Callable[..., Any], *args: Any) -> Tasklet:
     tasklet = Tasklet(alias, function, *args)
     tasklet.quiet = True
     return tasklet
-
-
-def _refuse_what_is_missing(config: Config) -> None:
-    """A setting that nothing would act on is an error, not a decoration.
-
-    Raises:
-        RecipeError: the config asks for a data sampler that this version does not have.
-    """
-    chosen = config.datasampler.sort
-    if str(chosen) != "default":
-        raise RecipeError(f"datasampler.sort: {chosen!s} is not available in this version; there is: default")
 
 
 def _refuse_an_algorithm_of_others(tags: list[str], config: Config) -> None:

@@ -10,7 +10,8 @@ from flame.channel.channel import Channel
 from flame.common.custom_abcmeta import abstract_attribute
 from flame.config import Config
 from flame.engine.following import Following, Held
-from flame.engine.parts import optimizer_of, patience_of, privacy_of, registry_of
+from flame.engine.parts import optimizer_of, patience_of, privacy_of, registry_of, trainers_half
+from flame.engine.sampling import of_trainer, put_back, state_of, told
 from flame.engine.simulated import NAME, work_of
 from flame.errors import RecipeError
 from flame.mode.composer import Composer
@@ -70,6 +71,7 @@ class Trainer(Role):
         self.privacy = privacy_of(self.config, self._surroundings.seed)
         self.fetch_success = False
         self._work = work_of(self.config)
+        self.datasampler: Any = trainers_half(self.config, in_host=self._surroundings.fiber is not None)
 
     @classmethod
     def get_func_tags(cls) -> list[str]:
@@ -144,6 +146,7 @@ class Trainer(Role):
             **super()._state(),
             "regularizer": self.regularizer.state(),
             "privacy": self.privacy.state(),
+            "datasampler": state_of(self.datasampler),
             "model": model,
         }
 
@@ -153,6 +156,7 @@ class Trainer(Role):
             self._held.adapter(self.model).load(state["model"])
         self.regularizer.restore(state["regularizer"])
         self.privacy.restore(state["privacy"])
+        put_back(self.datasampler, state["datasampler"])
 
     def _fetch_weights(self, tag: str) -> None:
         order = self._following.fetch(self._channel(tag))
@@ -170,8 +174,10 @@ class Trainer(Role):
         self._round = order.round
         if order.weights is not None:
             adapter = self._held.adapter(self.model)
-            told = order.extras.get(self._algorithm.name, {})
-            self._begun = self.regularizer.begin(told, order.weights, adapter)
+            if metadata := told(order):
+                self.datasampler.handle_metadata_from_aggregator(metadata)
+            said = order.extras.get(self._algorithm.name, {})
+            self._begun = self.regularizer.begin(said, order.weights, adapter)
             adapter.load(self._begun)
 
     def _unordered(self) -> None:
@@ -190,7 +196,7 @@ class Trainer(Role):
         said = {} if delta is None else self._said(delta)
         self.regularizer.update()
         worked = samples
-        said |= self._chosen_by(self._channel(tag))
+        said |= self._chosen_by(self._channel(tag)) | of_trainer(self.datasampler.get_metadata())
         if delta is not None:
             delta, samples = self._protected(delta, samples, said)
         extras = {**said, **self.privacy.stamp}

@@ -13,7 +13,7 @@ from typing import Any
 
 from flame.common.settings import check_number, refuse_others
 from flame.errors import ConfigError, RunError
-from flame.selector.choice import Choice
+from flame.selector.choice import Choice, kept, put_back
 from flame.selector.drawing import drawn
 from flame.selector.numbers import in_bounds, number_in
 
@@ -80,6 +80,33 @@ class Oort:
         self._gained: list[float] = []
         self._relayed = 0.0
         self._exploited: frozenset[str] = frozenset()
+
+    def state(self) -> dict[str, Any]:
+        """All that was heard, whom was chosen, and how far exploration and pacer are."""
+        heard = {
+            end: (self._utility[end], self._seconds[end], self._last[end], self._times[end]) for end in self._utility
+        }
+        return {
+            "heard": heard,
+            "choice": self._choice.state(),
+            "generator": kept(self._generator),
+            "explore": self._explore,
+            "share": self._share,
+            "gained": list(self._gained),
+            "exploited": sorted(self._exploited),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        if not state:
+            return
+        for end, (utility, seconds, last, times) in state["heard"].items():
+            self._utility[end], self._seconds[end] = utility, seconds
+            self._last[end], self._times[end] = last, times
+        self._choice.restore(state["choice"])
+        put_back(self._generator, state["generator"])
+        self._explore, self._share = state["explore"], state["share"]
+        self._gained, self._exploited = list(state["gained"]), frozenset(state["exploited"])
 
     # -- the side of those that are asked ------------------------------------------------------------------
 

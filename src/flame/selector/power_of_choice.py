@@ -14,7 +14,7 @@ from typing import Any
 
 from flame.common.settings import refuse_others
 from flame.errors import ConfigError, RunError
-from flame.selector.choice import Choice
+from flame.selector.choice import Choice, kept, put_back
 from flame.selector.drawing import drawn
 from flame.selector.numbers import in_bounds, number_in
 
@@ -49,6 +49,19 @@ class PowerOfChoice:
         self._loss: dict[str, float] = {}
         self._samples: dict[str, float] = {}
         self._relayed: dict[str, tuple[float, float]] = {}
+
+    def state(self) -> dict[str, Any]:
+        """All that was heard, and whom was chosen."""
+        heard = {end: (self._loss[end], self._samples[end]) for end in self._loss}
+        return {"heard": heard, "choice": self._choice.state(), "generator": kept(self._generator)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        if state:
+            for end, (loss, samples) in state["heard"].items():
+                self._loss[end], self._samples[end] = loss, samples
+            self._choice.restore(state["choice"])
+            put_back(self._generator, state["generator"])
 
     def says(self, metrics: Mapping[str, Any], samples: int) -> dict[str, Any]:
         """The metric `loss`, and the samples behind it.
