@@ -15,7 +15,7 @@ from functools import cached_property
 import flame
 from flame import cli, errors, extend
 
-KINDS = ("optimizer", "selector", "gate", "privacy", "compression", "backend", "registry")
+KINDS = ("optimizer", "selector", "gate", "datasampler", "privacy", "compression", "backend", "registry")
 MARKER = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
 SECTIONS = ("Args", "Attributes", "Returns", "Yields", "Raises", "Example", "Examples")
 

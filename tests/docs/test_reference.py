@@ -37,7 +37,9 @@ def test_every_command_has_a_heading() -> None:
     assert {name for name, _ in hooks().commands(cli.parser())} <= headings("cli.md")
 
 
-@pytest.mark.parametrize("kind", ["optimizer", "selector", "privacy", "compression", "backend", "registry"])
+@pytest.mark.parametrize(
+    "kind", ["optimizer", "selector", "gate", "datasampler", "privacy", "compression", "backend", "registry"]
+)
 def test_every_name_that_a_config_may_choose_has_a_heading(kind: str) -> None:
     assert set(extend.names(kind)) <= headings("choices.md")
 
