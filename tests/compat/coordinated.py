@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from itertools import pairwise
 from pathlib import Path
@@ -36,6 +37,52 @@ def channels(mode: str) -> list[dict[str, Any]]:
         for tier in tiers
     ]
     return [*data, *talk]
+
+
+def job_folder(folder: Path, mode: str) -> Path:
+    """The same federation as a job: a schema, and a folder with a program for each role."""
+    roles = [
+        {
+            "name": role,
+            "isDataConsumer": role == "trainer",
+            "replica": 2 if "middle" in role or "leaf" in role else 1,
+            "groupAssociation": [{one["name"]: "default" for one in channels(mode) if role in one["pair"]}],
+        }
+        for role in [*TIERS[mode], "coordinator"]
+    ]
+    optimizer = {"sort": "fedbuff" if mode == ASYNC else "fedavg", "kwargs": {}}
+    hyper = {"rounds": 4, "batchSize": 32, "learningRate": 1.0, "samples": 10, "aggGoal": 1}
+    files = {
+        "schema.json": {"name": mode, "roles": roles, "channels": channels(mode)},
+        "dataSpec.json": [{"role": "trainer", "datasetGroups": {"default": ["one", "one", "one"]}}],
+        "dataset1.json": {"name": "one", "url": "file:///nowhere/mnist.npz", "dataFormat": "npz", "realm": "default"},
+        "modelSpec.json": {
+            "baseModel": {"name": "", "version": 1},
+            "hyperparameters": hyper,
+            "selector": {"sort": "default", "kwargs": {}},
+            "optimizer": optimizer,
+        },
+        "job.json": {
+            "name": "job",
+            "designId": mode,
+            "backend": "mqtt",
+            "maxRunTime": 1800,
+            "dataSpecPath": "dataSpec.json",
+            "modelSpecPath": "modelSpec.json",
+        },
+    }
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content))
+    for role in roles:
+        program = folder / str(role["name"]) / "main.py"
+        program.parent.mkdir()
+        program.write_text(text_of(str(role["name"]).replace("-", "_"), mode))
+    return folder
+
+
+def text_of(program: str, mode: str) -> str:
+    """A program for a mode: it only imports from another path."""
+    return (PROGRAMS / f"coord_{program}.py").read_text().replace("horizontal.coord_syncfl", f"horizontal.{mode}")
 
 
 class Town:
@@ -77,7 +124,6 @@ class Town:
 
     def program(self, name: str) -> Path:
         """The program for this mode, which only imports from another path."""
-        text = (PROGRAMS / f"coord_{name}.py").read_text()
         path = self.machine.folder / f"{self.mode}_{name}.py"
-        path.write_text(text.replace("horizontal.coord_syncfl", f"horizontal.{self.mode}"))
+        path.write_text(text_of(name, self.mode))
         return path.with_suffix("")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import random
 import time
+from pathlib import Path
 
 import pytest
-from coordinated import ASYNC, DEEP, SYNC, Town
+from coordinated import ASYNC, DEEP, SYNC, Town, job_folder
 from upstream import Machine, finished, ok, until
+
+import flame
 
 FEDBUFF = {"optimizer": {"sort": "fedbuff", "kwargs": {}}}
 
@@ -96,6 +99,18 @@ def test_whoever_is_killed_is_not_waited_for(machine: Machine, mode: str, role: 
     assert len(models) == 12 and models == sorted(models) and models[-1] > models[0]
     for process in workers.values():
         ok(process)
+
+
+@pytest.mark.parametrize("mode", [SYNC, DEEP, ASYNC])
+def test_the_same_programs_in_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    """Example syncfl_hier_coord_mnist, as a job's folder: two of each aggregator, three trainers, over MQTT by name."""
+    monkeypatch.chdir(tmp_path)
+    result = flame.run(job_folder(tmp_path, mode), hosts=2, out=tmp_path / "out")
+    [curve] = result.series("first").values()
+    assert [number for number, _ in curve] == [1, 2, 3, 4]
+    if mode != ASYNC:
+        assert [value for _, value in curve] == [1.0, 2.0, 3.0, 4.0]
+    assert len(result.series("train-loss")) == 3
 
 
 @pytest.mark.parametrize("mode", [SYNC, ASYNC])
