@@ -273,12 +273,6 @@ class AsyncTrainer(_Coordinated, training.Trainer):
 class AsyncTopAggregator(_Asynchronous, asynchronous.TopAggregator):
     """The asynchronous top of a coordinated federation."""
 
-    def increment_round(self) -> None:
-        """Go on to the next round, or be done and tell the coordinator so."""
-        super().increment_round()
-        if self._work_done:
-            self._desk.finish(self._round)
-
     def inform_end_of_training(self) -> None:
         """Tell the coordinator, which tells everybody else."""
         self._desk.finish(self._round)
