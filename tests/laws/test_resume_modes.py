@@ -11,18 +11,24 @@ import test_algorithms
 import test_async
 import test_clustered
 import test_coordinated
+import test_cyclic
+import test_gossip
+import test_guided
 import test_simulated_time
 import test_vertical
 from test_resume import BUFFER, PLAIN, SITES, TREE, same, settings
 
 import flame
+from flame.mode.horizontal.feddyn import top_aggregator as feddyn_top
+from flame.mode.horizontal.feddyn import trainer as feddyn_trainer
 
 Run = Callable[..., Any]
 
 DP = {"privacy.sort": "dp", "privacy.kwargs": {"clip_threshold": 1.0, "noise_factor": 0.1}}
 CENTRAL = {"privacy.sort": "dp", "privacy.kwargs": {"clip_threshold": 1.0, "noise_multiplier": 1.0, "at": "server"}}
 POISSON = {"selector.sort": "poisson", "selector.kwargs": {"rate": 0.5}}
-FIRST = {"gate.sort": "first", "gate.kwargs": {"k": 1}}
+FIRST = {"gate.sort": "first", "gate.kwargs": {"k": 3}}
+WITHIN = {"gate.sort": "within", "gate.kwargs": {"seconds": 6.0}}
 SLOW = {"hyperparameters.simulatedTime": test_simulated_time.HEAVY}
 
 
@@ -50,6 +56,47 @@ def vertical(out: Path, *, rounds: int, hosts: int, **more: Any) -> Any:
     return test_vertical.run(out, hosts=hosts, settings={"hyperparameters": numbers}, **more)
 
 
+def gossip(tag: str) -> Run:
+    return lambda out, **more: test_gossip.run(out, tag, **more)
+
+
+def guided(sort: str, **chosen: Any) -> Run:
+    return lambda out, **more: test_guided.run(out, sort, **{**chosen, **more})
+
+
+class SizedSite(feddyn_trainer.Trainer):
+    def load_data(self) -> None:
+        self.dataset_size = len(self.data)
+
+    def initialize(self) -> None:
+        self.model = test_algorithms.model()
+
+    def train(self) -> None:
+        self.update_metrics(test_algorithms.train(self.model, self.data, self.regularizer))
+
+
+class SizedServer(feddyn_top.TopAggregator):
+    def initialize(self) -> None:
+        self.model = test_algorithms.model()
+
+
+def sized(out: Path, **more: Any) -> Any:
+    """Everybody sends a size before it is asked, and three of five are asked in a round."""
+    plain_tag = flame.tag.template("two-tier").to_dict()
+    tags = plain_tag["channels"][0]["funcTags"]
+    tags["trainer"], tags["aggregator"] = (
+        ["uploadDatasetSize", *tags["trainer"]],
+        ["getDatasetSize", *tags["aggregator"]],
+    )
+    chosen = {
+        "optimizer": {"sort": "feddyn", "kwargs": {"alpha": 0.3}},
+        "selector": {"sort": "random", "kwargs": {"k": 3}},
+    }
+    roles = {"trainer": SizedSite, "aggregator": SizedServer}
+    tag = flame.tag.read(plain_tag)
+    return flame.run(roles=roles, data=test_algorithms.SITES, tag=tag, settings=chosen, out=out, seed=7, **more)
+
+
 def clustered(out: Path, *, rounds: int, **more: Any) -> Any:
     roles = {"trainer": test_clustered.Site, "aggregator": test_clustered.Server}
     data = [test_clustered.site(number) for number in range(6)]
@@ -67,11 +114,6 @@ RUNS: dict[str, Run] = {
     "simulated time": plain(PLAIN, **SLOW),
     "simulated time, async": plain(BUFFER, **SLOW),
     "simulated time in a tree": plain(TREE, **SLOW),
-    "racing": plain(PLAIN, **SLOW, **FIRST),
-    "racing in a tree": plain(TREE, **SLOW, **FIRST),
-    "racing, equally long": plain(PLAIN, **FIRST),
-    "oort": plain(PLAIN, **SLOW, **{"selector.sort": "oort", "selector.kwargs": {"aggr_num": 2, "over_commit": 2}}),
-    "power of choice": plain(PLAIN, **{"selector.sort": "power-of-choice", "selector.kwargs": {"k": 2, "d": 4}}),
     "async in a tree": lambda out, **more: flame.run(
         trainer=test_async.Site,
         roles={"top-aggregator": test_async.Buffered, "middle-aggregator": test_async.BufferedRegion},
@@ -88,6 +130,18 @@ RUNS: dict[str, Run] = {
     ),
     "coordinated, async": coordinated(test_coordinated.ASYNC, settings=test_async.settings(2, 2)),
     "clustered": clustered,
+    "cyclic": lambda out, **more: test_cyclic.run(out, **more),
+    "cyclic, shuffled": lambda out, **more: test_cyclic.run(
+        out, settings={"hyperparameters": {"shuffle": True}}, **more
+    ),
+    **{tag: gossip(tag) for tag in ("gossip-ring", "gossip-random")},
+    **{sort: guided(sort) for sort in test_guided.SORTS},
+    "oort without time": guided("oort", time=None),
+    "first": plain(PLAIN, **FIRST),
+    "first, in simulated time": plain(PLAIN, **FIRST, **SLOW),
+    "within": plain(PLAIN, **WITHIN, **SLOW),
+    "guided and first": guided("oort", set=FIRST),
+    "sizes first": sized,
     "vertical": vertical,
     "parallel": plain({**PLAIN, "tag": "parallel"}),
 }

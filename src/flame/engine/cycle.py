@@ -86,6 +86,16 @@ class Cycle:
         self._kept: Weights | None = None
         self.step = Step()
 
+    def state(self) -> dict[str, Any]:
+        """Where the model is, and this worker's own copy of it if it ever had it."""
+        return {"step": self.step.plain(), "kept": self._kept}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned; everybody is there again."""
+        self.step, self._kept = _read(self.me, state["step"]), state["kept"]
+        if self.step.holder:
+            self._left[self.step.holder] = self._channel.times_left(self.step.holder)
+
     @property
     def members(self) -> list[str]:
         """Who is there, this worker too, in the order of their names."""

@@ -71,7 +71,7 @@ class TopAggregator(Role):
         self._leading.sampling = Sampling(self.datasampler)
         self._held = Held()
         self._rounds = self.config.hyperparameters.rounds
-        self._begun = False
+        self._begun = self._met = False
 
     @classmethod
     def get_func_tags(cls) -> list[str]:
@@ -181,6 +181,7 @@ class TopAggregator(Role):
     def _distribute_weights(self, tag: str) -> None:
         channel = self._channel(tag)
         self._await_peers(channel)
+        self._met = True
         if not self._begun:
             self._begin_with_base_model()
             self._begun = True
@@ -235,8 +236,8 @@ class TopAggregator(Role):
             RunError: there are not, for so long.
         """
         around, config = self._surroundings, self.config
-        limit_s = around.patience_s if self._begun else (around.patience_s and config.max_run_time) or None
-        at_least = enough(self._gate, config, begun=self._begun)
+        limit_s = around.patience_s if self._met else (around.patience_s and config.max_run_time) or None
+        at_least = enough(self._gate, config, begun=self._met)
         if channel.await_join(limit_s, at_least):
             there = len(channel.all_ends())
             raise RunError(

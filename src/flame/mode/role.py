@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, ClassVar
 
 from flame.channel.manager import ChannelManager
 from flame.channel.surroundings import Surroundings
@@ -180,6 +180,13 @@ class Role(metaclass=ABCMeta):
         """Go on from what `_state` returned; the role has joined its channels and has been initialized."""
         self._round, self.metrics = state["round"], state["metrics"]
         self.cm.restore(state["channels"])
+
+    _ends_within: ClassVar[bool] = False
+    """Whether the end of the training is said before the last round is over: then nothing can be kept after it."""
+
+    def _can_wait_again(self) -> bool:
+        """Whether the role can be brought back to where it waits, though it has sent something since its last round."""
+        return False
 
     def _rounds_passed(self) -> int:
         """The number of the round that was over when the loop's last pass was."""

@@ -6,6 +6,7 @@ joins between that and the order is asked all the same; its size then counts fro
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from flame.channel.channel import Channel
@@ -53,10 +54,32 @@ class Trainer(training.Trainer):
         else:
             super().put(tag)
 
+    def internal_init(self) -> None:
+        """Join the channels and make what the config asks for."""
+        super().internal_init()
+        self._size_is_sent = False
+
+    def _state(self) -> dict[str, Any]:
+        return {**super()._state(), "size_is_sent": self._size_is_sent}
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        super()._restore(state)
+        self._size_is_sent = state["size_is_sent"]
+
+    def _can_wait_again(self) -> bool:
+        return self._size_is_sent
+
+    def _fetch_weights(self, tag: str) -> None:
+        super()._fetch_weights(tag)
+        self._size_is_sent = False
+
     def send_dataset_size(self, tag: str) -> None:
         """Send the size to whoever is there, or comes first; `fetch` finds out if nobody does."""
         channel = self._channel(tag)
         self.regularizer.samples = self._samples
+        if self._size_is_sent:
+            return  # before the run was interrupted
+        self._size_is_sent = True
         if channel.await_peer(patience_of(self.config)):
             for end in channel.all_ends()[:1]:
                 channel.send(end, {MessageType.DATASET_SIZE: self._samples})
@@ -94,6 +117,13 @@ class TopAggregator(aggregating.TopAggregator):
             self.get_dataset_size(tag)
         else:
             super().get(tag)
+
+    def _state(self) -> dict[str, Any]:
+        return {**super()._state(), "unused": self._unused}
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        super()._restore(state)
+        self._unused = state["unused"]
 
     def get_dataset_size(self, tag: str) -> None:
         """Wait for a size of everybody who is there; who was not asked since the last one has sent no other."""

@@ -59,7 +59,7 @@ class Keeper:
 
     def due(self, number: int, rounds: int) -> bool:
         """Whether there is a checkpoint to be made after a round."""
-        return self.every > 0 and (number % self.every == 0 or number == rounds)
+        return self.every > 0 and number <= rounds and (number % self.every == 0 or number == rounds)
 
     def wait(self, worker: Worker, number: int) -> None:
         """The worker waits until the checkpoint is made, or cannot be made."""
@@ -170,7 +170,7 @@ class Passes:
             return f"{worker.name} has no loop"
         if self._moved < 0:
             return f"{worker.name} is not in its loop yet"
-        if worker.touched or role.cm.moved != self._moved:
+        if worker.touched or (role.cm.moved != self._moved and not role._can_wait_again()):
             return f"{worker.name} is in the middle of a round, at `{role.composer.current}`"
         return ""
 
@@ -196,7 +196,8 @@ class Passes:
         objects = objects_of(role)
         self._lasting = self._outlived(objects)
         number = role._rounds_passed()
-        due = keeper.due(number, worker.config.hyperparameters.rounds)
+        rounds = worker.config.hyperparameters.rounds
+        due = keeper.due(number, rounds) and not (number >= rounds and role._ends_within)
         if due and number > self._waited and not worker.role.waits_first():
             self._waited = number
             keeper.wait(worker, number)

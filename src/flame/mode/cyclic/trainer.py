@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from flame.channel.coding import read_back, written
 from flame.config import Config
 from flame.engine.cycle import Cycle
 from flame.mode import training
@@ -48,6 +52,19 @@ class Trainer(training.Trainer):
         self._cycle = Cycle(channel, names, config.hyperparameters.rounds, equals_gate(config), shuffle)
         self._next: Order | None = None
         self._started = False
+
+    _ends_within = True
+    _keeps_model = True
+
+    def _state(self) -> dict[str, Any]:
+        order = None if self._next is None else written(self._next)
+        return {**super()._state(), "cycle": self._cycle.state(), "next": order, "started": self._started}
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        super()._restore(state)
+        self._cycle.restore(state["cycle"])
+        order = None if state["next"] is None else read_back(*state["next"])
+        self._next, self._started = order if isinstance(order, Order) else None, state["started"]
 
     def _fetch_weights(self, tag: str) -> None:
         around, cycle = self._surroundings, self._cycle

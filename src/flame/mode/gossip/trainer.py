@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -93,6 +93,18 @@ class Trainer(training.Trainer):
         self._tag = _tag_of(self.config)
         self._mixing: Mixing | None = None
         self._reports = False
+
+    _keeps_model = True
+
+    def _state(self) -> dict[str, Any]:
+        left = None if self._mixing is None else self._mixing.neighbours
+        return {**super()._state(), "neighbours": left}
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        super()._restore(state)
+        if state["neighbours"] is not None:
+            self._mixing = self._among_others()
+            self._mixing.neighbours = state["neighbours"]
 
     def _fetch_weights(self, tag: str) -> None:
         self.fetch_success = True
