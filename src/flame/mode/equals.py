@@ -25,8 +25,9 @@ def check_equals(config: Config) -> None:
     sort = str(config.optimizer.sort)
     if sort not in ALONE:
         raise RecipeError(f"optimizer.sort: {sort} needs an aggregator, and here there is none: {' or '.join(ALONE)}")
-    if str(config.privacy.sort) != "default":
-        raise RecipeError(f"privacy.sort: {config.privacy.sort} protects updates, and here whole models travel")
+    for setting, chosen in (("privacy", config.privacy.sort), ("datasampler", config.datasampler.sort)):
+        if str(chosen) != "default":
+            raise RecipeError(f"{setting}.sort: {chosen} is for updates to an aggregator; here whole models travel")
     if str(config.selector.sort) != "default":
         raise RecipeError(f"selector.sort: {config.selector.sort} chooses for an aggregator, and here there is none")
     gate = gate_of(config)

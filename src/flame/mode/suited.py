@@ -11,6 +11,8 @@ from collections.abc import Collection, Mapping
 from flame.errors import RecipeError
 from flame.mode import aggregating, asynchronous, coordinating, training
 from flame.mode.coordinating import TAG_COORDINATE
+from flame.mode.cyclic import trainer as cyclic
+from flame.mode.gossip import trainer as gossip
 from flame.mode.role import Role
 
 # The first that a class is a kind of is what it becomes.
@@ -21,7 +23,11 @@ COORDINATED: Mapping[type[Role], type[Role]] = {
     aggregating.TopAggregator: coordinating.TopAggregator,
     aggregating.MiddleAggregator: coordinating.MiddleAggregator,
 }
-WAYS: Mapping[str, Mapping[type[Role], type[Role]]] = {TAG_COORDINATE: COORDINATED}
+WAYS: Mapping[str, Mapping[type[Role], type[Role]]] = {
+    TAG_COORDINATE: COORDINATED,
+    cyclic.TAG_HAND_OVER: {training.Trainer: cyclic.Trainer},
+    **{tag: {training.Trainer: gossip.Trainer} for tag in gossip.TAGS},
+}
 
 
 def suited(program: type[Role], tags: Collection[str]) -> type[Role]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from importlib import import_module
 from typing import Any
 
 from flame.config import Config
@@ -19,7 +18,7 @@ from flame.mode.coordination import (
     DeepCoordinator,
 )
 from flame.mode.role import Role
-from flame.mode.training import Trainer
+from flame.mode.training import TAG_FETCH, Trainer
 from flame.tag import Role as TagRole
 from flame.tag import Tag
 
@@ -27,27 +26,19 @@ Train = Callable[..., Mapping[str, Any] | None]
 Evaluate = Callable[[Any], Mapping[str, Any] | None]
 
 
-GOSSIP = ("gossipRing", "gossipGrid", "gossipFull", "gossipRandom", "gossipEdges")
-WITHOUT_AGGREGATOR = {"handOver": "flame.mode.cyclic.trainer", **dict.fromkeys(GOSSIP, "flame.mode.gossip.trainer")}
-"""The trainers that have nobody above them, by the function that they perform."""
-
-
-def programs(make: Callable[[], Any], train_once: Train, measure: Evaluate | None, tag: Tag) -> dict[str, type[Role]]:
+def programs(make: Callable[[], Any], train_once: Train, measure: Evaluate | None) -> dict[str, type[Role]]:
     """The classes of the usual roles, out of functions.
 
     Args:
         make: makes a model.
         train_once: trains a model on a site's item, in place; if it has a parameter `regularizer`, it gets the client
             half of the optimizer by that name.
-        measure: measures a model; at the aggregator, or at the sites where there is none.
-        tag: in which the roles are.
+        measure: measures a model; at the aggregator, or at the sites where nobody sends them one.
     """
-    equals = [module for name, module in WITHOUT_AGGREGATOR.items() if name in tag.tags_of("trainer")]
-    trains: Any = import_module(equals[0]).Trainer if equals else Trainer
     tops = ("aggregator", "top-aggregator", "server")
     asks = "regularizer" in inspect.signature(train_once).parameters
 
-    class Site(trains):  # type: ignore[misc]
+    class Site(Trainer):
         data: Any
 
         @classmethod
@@ -76,7 +67,7 @@ def programs(make: Callable[[], Any], train_once: Train, measure: Evaluate | Non
             self.update_metrics({f"personal-{name}": value for name, value in measured.items()})
 
         def evaluate(self) -> None:
-            if equals and measure is not None:
+            if measure is not None and TAG_FETCH not in self.config.func_tag_map:
                 self.update_metrics(measure(self.model) or {})
 
     class Server(TopAggregator):
