@@ -58,7 +58,7 @@ layers: $(for-test)
 	@$(bin)/lint-imports --no-logo --cache-dir .import_linter_cache
 
 dependencies: $(for-test)
-	$(bin)/deptry --optional-dependencies-dev-groups dev,examples src
+	$(bin)/deptry --optional-dependencies-dev-groups dev,examples,lora src
 
 $(for-run): pyproject.toml .ci/install
 	@sh .ci/install torch,examples

@@ -157,5 +157,11 @@ class WorkerFailed(RunError):
 
     def __init__(self, worker: str, role: str, traceback: str) -> None:
         self.worker, self.role, self.traceback = worker, role, traceback
-        last = traceback.strip().splitlines()[-1] if traceback.strip() else "no traceback"
-        super().__init__(f"worker {worker} (role {role}) raised: {last}")
+        super().__init__(f"worker {worker} (role {role}) raised: {_said(traceback)}")
+
+
+def _said(traceback: str) -> str:
+    """What a traceback ends with: the error's own line, also where a library has added remarks below it."""
+    lines = traceback.strip().splitlines() or ["no traceback"]
+    remarks = [number for number, line in enumerate(lines) if line == "-" * len(line) and len(line) > 9]
+    return lines[remarks[-1] - 1] if remarks and remarks[-1] else lines[-1]

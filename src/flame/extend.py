@@ -39,6 +39,7 @@ BUILT_IN: dict[tuple[str, str], str] = {
     ("optimizer", "fedper"): "flame.optimizer.fedper:FedPer",
     ("optimizer", "fedbn"): "flame.optimizer.fedbn:FedBN",
     ("optimizer", "ditto"): "flame.optimizer.ditto:Ditto",
+    ("optimizer", "xgb_bagging"): "flame.optimizer.xgb_bagging:XgbBagging",
     ("gate", "everyone"): "flame.engine.gate:Everyone",
     ("gate", "goal"): "flame.engine.gate:Goal",
     ("gate", "first"): "flame.engine.gate:First",

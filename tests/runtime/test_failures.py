@@ -312,3 +312,12 @@ def test_a_folder_that_is_used_again_shows_nothing_of_the_run_before(tmp_path: P
 def test_a_number_of_hosts_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="hosts"):
         flame.run(trainer=Site, aggregator=Server, data=[0], hosts=-1, out=tmp_path)
+
+
+def test_remarks_that_a_library_adds_below_an_error_do_not_hide_it() -> None:
+    """JAX adds some to every traceback."""
+    text = (
+        "Traceback (most recent call last):\n  ...\nTypeError: no\n--------------------\nFor simplicity, see below.\n"
+    )
+    assert str(WorkerFailed("trainer/1", "trainer", text)).endswith("raised: TypeError: no")
+    assert str(WorkerFailed("trainer/1", "trainer", "ValueError: a\nb")).endswith("raised: b")

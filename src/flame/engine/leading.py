@@ -20,7 +20,7 @@ from flame.engine.round import Round, Verdict
 from flame.engine.sampling import Sampling
 from flame.engine.simulated import Clock, time_of
 from flame.errors import DecodeError, PeerLost, RunError, TooFewAnswers
-from flame.optimizer import Optimizer
+from flame.optimizer import Fold, Optimizer
 from flame.privacy import Cohort, Privacy
 from flame.selector.feedback import heard as heard_by
 from flame.selector.feedback import name_of
@@ -78,7 +78,7 @@ class Leading:
         self.sampling: Sampling | None = None
         self._round = Round(0, gate)
         self._asked: tuple[Channel, Order] | None = None
-        self._fold, self._hearing = WeightedMean(), Hearing(memory)
+        self._fold, self._hearing = self._empty_fold(), Hearing(memory)
         self._base: Weights | None = None
         self._away: list[tuple[str, Weights, int]] = []
         self._packed_bytes = 0
@@ -153,7 +153,7 @@ class Leading:
         self._hearing.tell(step, self._peers)
         target = adapter.target()
 
-        def finish(fold: WeightedMean) -> Weights | None:
+        def finish(fold: Fold) -> Weights | None:
             perturb = None if privacy is None else privacy.release(self._cohort())
             if target is None:
                 return fold.finish(base, step, self._memory.allocate, averaged=adapter.averaged, perturb=perturb)
@@ -188,7 +188,7 @@ class Leading:
         assert self._asked is not None  # nothing is gathered before somebody was asked
         return list(self._asked[0].all_ends())
 
-    def _read(self, work: Callable[[WeightedMean], T]) -> T:
+    def _read(self, work: Callable[[Fold], T]) -> T:
         """Work on what was gathered; updates whose peers go while they are read are left out, and it begins again."""
         while True:
             try:
@@ -308,11 +308,16 @@ class Leading:
 
     def _let_go(self) -> None:
         """The memory of what was gathered is free for others."""
-        self._fold, self._hearing = WeightedMean(), Hearing(self._memory)
+        self._fold, self._hearing = self._empty_fold(), Hearing(self._memory)
         self._base, self._asked = None, None
         self._of.clear()
         self._away.clear()
         self._packed_bytes = 0
+
+    def _empty_fold(self) -> Fold:
+        """What the next round's updates are folded into: their mean, unless the optimizer has a fold of its own."""
+        made: Fold = getattr(self._optimizer, "fold", WeightedMean)()
+        return made
 
     def _offer(self, end: str, update: Update) -> None:
         if self.privacy is not None and update.weights is not None:

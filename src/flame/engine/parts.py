@@ -14,6 +14,7 @@ from flame.datasampler import DataSampler, TrainerDataSampler
 from flame.datasampler.fedbalancer import SETTINGS, TrainerHalf
 from flame.engine.gate import Gate
 from flame.engine.simulated import work_of
+from flame.errors import RecipeError
 from flame.extend import lookup
 from flame.optimizer import Optimizer
 from flame.optimizer.halves import Alone
@@ -61,6 +62,10 @@ def privacy_of(config: Config, seed: int | None = None) -> Privacy:
     source = None if seed is None else f"{seed}/{config.name or config.task_id}/privacy"
     made: Privacy = _made("privacy", config.privacy, noise=Noise(source))
     optimizer = optimizer_of(config)
+    if hasattr(optimizer, "fold") and str(config.privacy.sort) != "default":
+        raise RecipeError(
+            f"privacy.sort: {config.privacy.sort} protects a mean of numbers; optimizer.sort {optimizer.name} has none"
+        )
     finish: Any = type(optimizer.regularizer).finish
     silent = finish is Alone.finish or getattr(optimizer.regularizer, "silent", False)
     made.check(config, optimizer, says_more=not silent)

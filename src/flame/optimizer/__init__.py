@@ -24,10 +24,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flame.weights.adapters import Adapter
-from flame.weights.layout import Layout, Weights
+from flame.weights.layout import Allocate, Layout, Weights
+from flame.weights.target import Target
 
 Said = Mapping[str, Any]
 """What one half says to the other: plain values, and `Weights` of the model's layout, by name."""
+
+Perturb = Callable[[int, slice, NDArray[np.float64]], None]
+"""Adds noise to a block of a mean: the number of the segment, which of its elements, and their values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,65 @@ class Step(Protocol):
 
     def restore(self, state: Mapping[str, NDArray[np.float64]]) -> None:
         """Go on from what `state` returned."""
+
+
+class Fold(Protocol):
+    """What becomes of the updates of a round: their weighted mean, unless an optimizer has a `fold` of its own.
+
+    An optimizer whose updates cannot be averaged has an attribute `fold`, a class or function that makes an empty one.
+    """
+
+    @property
+    def held(self) -> int:
+        """How many updates are kept by reference at this moment."""
+
+    @property
+    def folded(self) -> int:
+        """How many updates went in."""
+
+    @property
+    def total(self) -> float:
+        """What the sum of the updates is divided by; where nothing is, how many there are."""
+
+    def add(
+        self,
+        update: Weights,
+        samples: float,
+        reader: Callable[[int, NDArray[Any]], None] | None = None,
+        weighs: tuple[float, float] | None = None,
+    ) -> None:
+        """Take one update; its peer is asked for the bytes when they are needed."""
+
+    def settle(self) -> None:
+        """Read everything that is held. Raises PeerLost if it lay with a peer that has gone; nothing has changed."""
+
+    def drop(self, update: Weights) -> None:
+        """An update that is held does not count after all."""
+
+    def mean(self, allocate: Allocate = ...) -> Weights:
+        """What the updates come to, for whoever is above."""
+
+    def finish(
+        self,
+        base: Weights,
+        step: Step,
+        allocate: Allocate = ...,
+        *,
+        averaged: Collection[str] = (),
+        perturb: Perturb | None = None,
+    ) -> Weights:
+        """The next model, as new weights."""
+
+    def finish_into(
+        self,
+        target: Target,
+        base: Weights,
+        step: Step,
+        *,
+        averaged: Collection[str] = (),
+        perturb: Perturb | None = None,
+    ) -> None:
+        """Write the next model into the memory of a model whose size stays."""
 
 
 class Regularizer(Protocol):

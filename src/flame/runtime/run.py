@@ -20,7 +20,7 @@ from flame.config import Config
 from flame.config.build import configs
 from flame.config.job import JobFiles
 from flame.engine.parts import gate_of, optimizer_of
-from flame.errors import ConfigError, FlameError, TagError
+from flame.errors import ConfigError, FlameError, RunError, TagError
 from flame.extend import lookup
 from flame.mode.role import Role
 from flame.mode.suited import suited
@@ -108,6 +108,8 @@ def execute(
     record = _recorded(files, options, programs, started, found)
     if prepared is not None:
         prepared(record.out)
+    if record.crew.hosts:
+        _refuse_threads()
     _warm_up(programs.values())
     checkpoints = _checkpoints(record, options)
     launch = Launch(
@@ -249,6 +251,20 @@ def _folder(files: JobFiles, role: str) -> Path:
     if folder is None:
         raise ConfigError(str(files.folder), f"role {role} has no folder", f"add {role}/main.py")
     return folder
+
+
+def _refuse_threads() -> None:
+    """JAX's threads do not survive in the processes that the hosts are: they would wait for ever.
+
+    Raises:
+        RunError: JAX has computed something in this process.
+    """
+    jax = sys.modules.get("jax._src.xla_bridge")
+    if jax is not None and jax.backends_are_initialized():
+        raise RunError(
+            "JAX has made an array in this process, and cannot go on in the processes that hosts are: leave arrays to"
+            " what the workers run (load_data, initialize, train), or run with hosts=0 (--hosts 0)"
+        )
 
 
 def _warm_up(programs: Sequence[type[Role]] | Any) -> None:

@@ -15,6 +15,17 @@ from flame.weights.layout import Allocate, Layout, Weights
 from flame.weights.numpy_adapter import NumpyAdapter
 from flame.weights.target import Target
 
+FRAMEWORKS = {
+    "keras": "keras_adapter",
+    "torch": "torch_adapter",
+    "flax.nnx": "flax_adapter",
+    "jax": "jax_adapter",
+    "xgboost": "xgboost_adapter",
+    "sklearn": "sklearn_adapter",
+}
+"""The module that a model of each framework has imported, and the file that knows it. A Keras model may be a torch
+module as well, so that Keras is asked first."""
+
 
 class Adapter(Protocol):
     """A model, seen as flat weights.
@@ -61,13 +72,15 @@ def of(model: Any) -> Adapter:
     Raises:
         WeightsError: no adapter fits; it says what is supported.
     """
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(model, torch.nn.Module):
-        adapter: Adapter = import_module("flame.weights.torch_adapter").TorchAdapter(model)
-        return adapter
     if NumpyAdapter.fits(model):
         return NumpyAdapter(model)
+    for framework, room in FRAMEWORKS.items():
+        if sys.modules.get(framework) is not None:
+            found: Adapter | None = import_module(f"flame.weights.{room}").adapt(model)
+            if found is not None:
+                return found
     raise WeightsError(
         f"a model of type {type(model).__name__} has no weights that could be sent; supported are"
-        " a torch.nn.Module, a numpy array, and a dict, list or tuple of numpy arrays"
+        " a torch.nn.Module, a Keras model, a flax.nnx.Module, dicts and lists of JAX arrays, an xgboost.Booster, a"
+        " scikit-learn linear model or perceptron, a numpy array, and a dict, list or tuple of numpy arrays"
     )

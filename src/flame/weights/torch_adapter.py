@@ -6,10 +6,14 @@ over contiguous memory. Each use makes sure that the tensors still are those vie
 the user has replaced some (`.half()`, `load_state_dict(assign=True)`, a new submodule). A model that cannot
 be laid flat goes tensor by tensor: one spread over devices, or with tensors that overlap or are not
 contiguous, several dtypes that travel as the same one, or a `state_dict` of its own.
+
+Of a `peft.PeftModel`, such as a language model with LoRA, only what is trained travels; what is frozen is expected to
+be the same on every worker from the beginning.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -26,6 +30,11 @@ Tensors = Mapping[str, torch.Tensor]
 STANDS_FOR = {torch.bfloat16: "float32"} | {
     getattr(torch, name): name for name in (*TYPE_NAMES, "bool", "uint8", "uint16", "uint32")
 }
+
+
+def adapt(model: Any) -> TorchAdapter | None:
+    """The adapter of a torch module; None for anything else."""
+    return TorchAdapter(model) if isinstance(model, torch.nn.Module) else None
 
 
 class TorchAdapter:
@@ -49,7 +58,7 @@ class TorchAdapter:
     @property
     def averaged(self) -> frozenset[str]:
         """The module's buffers, such as the running statistics of a batch normalisation."""
-        return frozenset(name for name, _ in self.model.named_buffers())
+        return frozenset(name for name, _ in self.model.named_buffers() if name in self._first)
 
     def snapshot(self, allocate: Allocate = plain_memory) -> Weights:
         """A copy of the model's tensors."""
@@ -80,7 +89,10 @@ class TorchAdapter:
         return weights
 
     def as_dict(self, weights: Weights) -> dict[str, torch.Tensor]:
-        """A state dict on the CPU in private memory, in the model's dtypes; tied names share a tensor."""
+        """A state dict on the CPU in private memory, in the model's dtypes; tied names share a tensor.
+
+        Of a `peft.PeftModel` it holds what travels: `load_state_dict(..., strict=False)` takes it.
+        """
         self._agree(weights.layout)
         return _state(weights, self._first, self._current().dtypes)
 
@@ -99,7 +111,7 @@ class TorchAdapter:
             tensor = tensors[entry.name]
             if tuple(tensor.shape) != entry.shape or _carried(entry.name, tensor).kind != entry.dtype.kind:
                 raise WeightsError(f"tensor {entry} has become {tensor.dtype}{list(tensor.shape)}")
-        places = _places(self.model)
+        places = [place for place in _places(self.model) if place.name in tensors]
         if _can_lie_flat(self.layout, places, tensors, self._first):
             return _Flat(self.model, self.layout, places, self._first)
         return _Scattered(self.model, tensors, self._first)
@@ -205,7 +217,8 @@ class _Scattered:
 
     def load(self, weights: Weights) -> None:
         """Copy weights into the model."""
-        self._model.load_state_dict(_state(weights, self._first, self.dtypes))
+        # Everything that the model has is in the weights, or is none of theirs: the layout has been compared.
+        self._model.load_state_dict(_state(weights, self._first, self.dtypes), strict=False)
 
     def target(self) -> None:
         """None: it is loaded as a whole."""
@@ -218,8 +231,13 @@ class _Scattered:
 
 
 def _named(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """The state dict, in which everything must be an ordinary tensor with values."""
+    """What travels of the state dict; it must be ordinary tensors with values."""
     tensors: dict[str, torch.Tensor] = model.state_dict()
+    peft = sys.modules.get("peft")
+    if peft is not None and isinstance(model, peft.PeftModel):
+        tensors = {name: tensors[name] for name, own in model.named_parameters() if own.requires_grad}
+        if not tensors:
+            raise WeightsError("the PEFT model has nothing to train: make it with `inference_mode=False`")
     for name, tensor in tensors.items():
         if not isinstance(tensor, torch.Tensor):
             raise WeightsError(f"{name} of the state dict is {type(tensor).__name__}; only tensors can be sent")
