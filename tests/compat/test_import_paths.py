@@ -10,6 +10,13 @@ from typing import Any
 import pytest
 
 PATHS = [
+    ("flame.mode.distributed.trainer", "Trainer"),
+    ("flame.mode.distributed.trainer", "TAG_RING_ALLREDUCE"),
+    ("flame.mode.hybrid.trainer", "Trainer"),
+    ("flame.mode.hybrid.trainer", "TAG_RING_ALLREDUCE"),
+    ("flame.mode.hybrid.trainer", "TAG_FETCH"),
+    ("flame.mode.hybrid.trainer", "TAG_UPLOAD"),
+    ("flame.mode.hybrid.top_aggregator", "TopAggregator"),
     ("flame.config", "Config"),
     ("flame.dataset", "Dataset"),
     ("flame.common.util", "install_packages"),

@@ -253,6 +253,28 @@ class Channel:
         )
         return self.has(end)
 
+    def lives(self) -> dict[str, int]:
+        """Every peer that is there, and how many times each one has left before."""
+        return {end: self._members.left(end) for end in self.all_ends()}
+
+    def look(self, seconds: float) -> None:
+        """Take in what has come of the others, and who has; for so long if nothing does."""
+        self._wait(lambda: False, lambda: "whatever has come", seconds)
+
+    def await_news(
+        self,
+        known: Mapping[str, int],
+        what: Callable[[], str],
+        timeout: float | None = None,
+        also: Callable[[], object] = lambda: False,
+    ) -> bool:
+        """Wait until something can be received, others are there than `known`, or `also()`; whether it was in time."""
+        return self._wait(lambda: self.unread() or self.lives() != known or also(), what, timeout)
+
+    def readable(self, end: str) -> str:
+        """A peer's name for people."""
+        return self._wiring.readable(end)
+
     # -- values, for programs ------------------------------------------------------------------
 
     def send(self, end: str, value: object) -> bool:

@@ -121,8 +121,8 @@ class Role(metaclass=ABCMeta):
 
     def internal_init(self) -> None:
         """Join the channels. Runs before the program's own methods."""
-        self.cm = ChannelManager(self.config)
-        self.cm.join_all()
+        if "cm" not in vars(self):
+            self.init_cm()
         self.mc = Metrics()
         self.metrics = {}
         self._timed = self.mc.time if self._records else None
@@ -131,6 +131,12 @@ class Role(metaclass=ABCMeta):
         self._round = 1
         self._work_done = False
         self.check_config(self.config)
+
+    def init_cm(self) -> None:
+        """Join the channels; a part of `internal_init`, unless the program's workflow does it before."""
+        self.cm = ChannelManager(self.config)
+        for name in self._channels_at_first():
+            self.cm.join(name)
 
     def update_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Add to what is measured in this round.
@@ -201,6 +207,10 @@ class Role(metaclass=ABCMeta):
         """Whether the worker has a registry that keeps anything."""
         registry = self.config.registry
         return registry is not None and str(registry.sort) != "dummy"
+
+    def _channels_at_first(self) -> list[str]:
+        """The channels that are joined before anything else."""
+        return list(self.config.channels)
 
     def _channel(self, tag: str) -> Any:
         channel = self.cm.get_by_tag(tag)

@@ -319,7 +319,9 @@ def _lead(crew: Crew) -> str:
     """The worker whose model is the run's: the first that asks nobody for orders, if there is one without data."""
     follows = {"fetch", "coordinateWithTopAgg"}  # a coordinator has no model
     leads = [config for config in crew.configs if follows.isdisjoint(config.func_tag_map)] or crew.configs
-    return next((config for config in leads if config.role not in crew.consumers), leads[0]).task_id
+    in_rings = [config.task_id for config in leads if "ring_allreduce" in config.func_tag_map]
+    among_equals = min(in_rings, default=leads[0].task_id)  # it is the one that speaks for its ring
+    return next((config.task_id for config in leads if config.role not in crew.consumers), among_equals)
 
 
 def _be_a_host(work: Callable[[], None], parent: int, mask: Iterable[int]) -> None:

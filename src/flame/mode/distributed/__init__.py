@@ -1,0 +1,1 @@
+"""Trainers without an aggregator, under the path by which programs know them."""

@@ -1,0 +1,1 @@
+"""Rings below an aggregator, under the paths by which programs know them."""
