@@ -37,10 +37,13 @@ class World:
         self.lives: dict[str, int] = {}
         self.history: dict[str, list[tuple[int, tuple[str, ...], float]]] = {}
         self.messages = 0
+        self.led = False
+        self.open: dict[str, None] = {}
+        self.number = 0
 
     def join(self, name: str, *, fresh: bool = True, round_number: int = 0, value: float = 0.0) -> None:
         token = self.random.getrandbits(30) << 20
-        self.members[name] = Member(name, self.shares, token=token)
+        self.members[name] = Member(name, self.shares, rests=self.shares is in_rounds, token=token)
         self.views[name], self.round[name], self.models[name] = {}, round_number, value
         self.history[name] = []
         for other in [other for other in self.members if other != name]:
@@ -84,6 +87,7 @@ class World:
         """Go; the last messages to each of the others may be lost."""
         del self.members[name]
         self.training.pop(name, None)
+        self.open.pop(name, None)
         self.lives[name] = self.lives.get(name, 0) + 1
         for one, two in list(self.links):
             if two == name:
@@ -94,6 +98,8 @@ class World:
                     if link and link[-1] != HERE:
                         link.pop()
                 link.append(GONE)
+        if self.led:
+            self.order()
 
     def flush(self, name: str) -> None:
         for sent in self.members[name].mail():
@@ -112,9 +118,30 @@ class World:
         value = float(outcome.model.arrays()["w"][0])
         self.history[name].append((outcome.round, outcome.members, value))
         self.models[name], self.round[name] = value, outcome.round + 1
-        if self.round[name] > self.rounds:
+        if self.led:
+            self.members[name].rest()
+            self.flush(name)
+            self.open.pop(name, None)
+            self.order()
+        elif self.round[name] > self.rounds:
             self.leave(name)
         else:
+            self.training[name] = None
+
+    def order(self) -> None:
+        """Somebody above opens the next round once nobody's answer is open: some are asked, some are not."""
+        if self.open or not self.members:
+            return
+        if self.number == self.rounds:
+            self.led = False  # it is over
+            for name in list(self.members):
+                self.leave(name)
+            return
+        self.number += 1
+        asked = [name for name in self.members if self.random.random() < 0.7] or [min(self.members)]
+        self.open = dict.fromkeys(asked)
+        for name in asked:
+            self.round[name] = self.number
             self.training[name] = None
 
     def step(self) -> bool:
@@ -248,8 +275,29 @@ def test_with_someone_above_rounds_do_not_mix() -> None:
             assert [number for number, _, _ in history] == list(range(1 + int(name[1:]) // 2, 5))
 
 
+def test_below_somebody_who_asks_only_some_nobody_waits_for_the_others() -> None:
+    for seed in range(200):
+        world = World(seed, 6, merges=False)
+        world.led = True
+        for number in range(world.random.randint(1, 5)):
+            world.join(f"m{number}", fresh=False)
+        world.training.clear()
+        world.meet_at_once()
+        for name, member in world.members.items():
+            member.rest()
+            world.flush(name)
+        world.order()
+        deaths = world.random.choice([0, 0, len(world.members) - 1])
+        while deaths and world.step():
+            if world.members and world.random.random() < 0.03:
+                world.leave(world.random.choice(list(world.members)), losing=world.random.choice([0, 2, 9]))
+                deaths -= 1
+        world.run()
+        assert world.number == 6 or not world.members
+
+
 def test_a_member_that_is_away_is_not_waited_for() -> None:
-    one, two = (Member(name, in_rounds) for name in ("a", "b"))
+    one, two = (Member(name, in_rounds, rests=True) for name in ("a", "b"))
     one.see({"b": 0})
     one.rest()
     two.see({"a": 0})

@@ -26,6 +26,14 @@ class Backend(Protocol):
     def directory(self) -> Directory:
         """Who is where."""
 
+    @property
+    def pending(self) -> bool:
+        """Whether something that was sent waits here until it is polled for."""
+
+    @property
+    def strangers(self) -> int:
+        """How many processes are there, and have not said yet who is in them."""
+
     def attach(self, end: str, sink: Sink) -> None:
         """From now on deliver what is sent to `end` to that sink."""
 

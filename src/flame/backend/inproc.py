@@ -47,6 +47,16 @@ class InProc:
         if timeout_s is None:
             raise RuntimeError("a host that is alone waits for news from outside")
 
+    @property
+    def pending(self) -> bool:
+        """Nothing ever waits."""
+        return False
+
+    @property
+    def strangers(self) -> int:
+        """Everybody is known."""
+        return 0
+
     def flush(self) -> None:
         """Nothing is ever under way."""
 

@@ -66,6 +66,11 @@ class Network:
         """Nothing waits for this side: the courier writes."""
         return False
 
+    @property
+    def strangers(self) -> int:
+        """Who is known has been met."""
+        return 0
+
     def attach(self, end: str, sink: Sink) -> None:
         """Deliver what is sent to `end` to that sink."""
         self._sinks[end] = sink

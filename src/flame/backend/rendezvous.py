@@ -45,6 +45,7 @@ class Rendezvous:
         self._path = self._folder / hashlib.sha1(end.encode(), usedforsecurity=False).hexdigest()[:16]
         self._seats: list[Seat] = []
         self._next = 1
+        self._met: set[int] = set()
         self._knocked = False
         self._door = self._bind(end)
         backend.on_hello = self._hello
@@ -125,6 +126,12 @@ class Rendezvous:
         # Two processes that start together connect to each other twice; each keeps writing where it began to.
         seats = [s for s in seats_from_plain(head.targets) if self._backend.directory.host_of(s.end) in (None, host)]
         self._backend.directory.seat(seats, host)
+        self._met.add(host)
+
+    @property
+    def strangers(self) -> int:
+        """How many processes have a door here and have not answered yet: they compute, and do not look up."""
+        return sum(host not in self._met for host in self._backend.hosts)
 
 
 class Together(SharedMemory):
@@ -147,6 +154,11 @@ class Together(SharedMemory):
     def sit(self, seats: Sequence[Seat], wants: Sequence[tuple[str, str, str]]) -> None:
         """Take seats; on one machine everybody meets everybody."""
         self._rendezvous.sit(seats)
+
+    @property
+    def strangers(self) -> int:
+        """How many processes are there, and have not said yet who is in them."""
+        return self._rendezvous.strangers
 
     def close(self) -> None:
         """Leave: nobody new comes in, and what was sent is delivered."""

@@ -73,6 +73,11 @@ class SharedMemory:
         """Readable when there is something to do."""
         return self._poller.fileno()
 
+    @property
+    def strangers(self) -> int:
+        """Everybody is known from the start."""
+        return 0
+
     def attach(self, end: str, sink: Sink) -> None:
         """Deliver what is sent to `end`, from here or elsewhere, to that sink."""
         self._sinks[end] = sink

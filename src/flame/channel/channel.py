@@ -261,6 +261,26 @@ class Channel:
         """Take in what has come of the others, and who has; for so long if nothing does."""
         self._wait(lambda: False, lambda: "whatever has come", seconds)
 
+    def look_around(self, seconds: float, patience_s: float) -> None:
+        """See who is there.
+
+        Args:
+            seconds: how long somebody is waited for if nobody is.
+            patience_s: how long processes are waited for that are there, and have not said yet who is in them.
+        """
+        backend = self._wiring.backend
+        self._wait(lambda: self._met, lambda: f"somebody to join as {self._other_role}", seconds)
+
+        def what() -> str:
+            return f"{backend.strangers} processes of the job that are busy, and have not said yet who they are"
+
+        self._wait(lambda: not backend.strangers, what, patience_s)
+
+    def dispatch(self) -> None:
+        """Let what was sent go out now, not when this worker waits the next time: it may compute for long before."""
+        if self._wiring.backend.pending:
+            self._wiring.backend.flush()
+
     def await_news(
         self,
         known: Mapping[str, int],

@@ -76,6 +76,7 @@ class Member:
     Args:
         me: its id.
         shares: who of those who have reported turns the next ring, and how much each one counts.
+        rests: whether members may have nothing for a ring, so that they have to be asked for every one.
         token: a number that another process with the same id would not have.
         allocate: memory for pieces and results.
 
@@ -86,7 +87,9 @@ class Member:
         outcome: the ring that was closed since the member came with its model.
     """
 
-    def __init__(self, me: str, shares: Shares, *, token: int = 0, allocate: Allocate = plain_memory) -> None:
+    def __init__(
+        self, me: str, shares: Shares, *, rests: bool = False, token: int = 0, allocate: Allocate = plain_memory
+    ) -> None:
         self.me = me
         self.view: Mapping[str, int] = {}
         self.out: list[Sent] = []
@@ -100,7 +103,7 @@ class Member:
         self._closed: Ballot | None = None
         self._lost: tuple[str, ...] = ()
         self._early: list[tuple[str, Pass, Weights]] = []
-        self._convening = Convening(me, shares)
+        self._convening = Convening(me, shares, rests=rests)
 
     # -- what happens ------------------------------------------------------------------
 
@@ -127,7 +130,7 @@ class Member:
         if (self.leader, self.view.get(self.leader)) != led:
             self._abandon()
             self._convening.hand_over()
-            self._report()
+            self._report(asked=self._resting)  # it may have been asked by somebody who led already
         elif self.plan is not None and not self.ready:
             behind = self.plan.beside(self.me, -1)
             if before.get(behind) != self.view.get(behind) and behind in before:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from flame.channel.channel import Channel
 from flame.engine.agreement import Local, Member, Outcome
-from flame.engine.convening import Shares
+from flame.engine.convening import Shares, in_rounds
 from flame.engine.speaking import Plan, from_plain, to_plain
 from flame.errors import DecodeError, RunError
 from flame.weights.layout import Allocate
@@ -44,7 +44,8 @@ class Circle:
         seated: bool,
     ) -> None:
         self._channel, self._silence_s, self._seated = channel, silence_s, seated
-        self._member = Member(channel.get_backend_id(), shares, token=token, allocate=allocate)
+        me, rests = channel.get_backend_id(), shares is in_rounds
+        self._member = Member(me, shares, rests=rests, token=token, allocate=allocate)
 
     def bring(self, local: Local) -> None:
         """This member has a model to be averaged with the others'; it must not change until the ring is closed."""
@@ -74,6 +75,7 @@ class Circle:
         """
         while self._member.outcome is None:
             self._wait()
+        self._channel.dispatch()  # whoever is told that it is closed shall not wait until this one has trained again
         return self._member.outcome
 
     def rest(self, until: Callable[[], object], what: Callable[[], str]) -> None:
@@ -85,6 +87,7 @@ class Circle:
             if self._hear():
                 continue
             self._channel.await_news(self._member.view, what, also=until)
+        self._channel.dispatch()
 
     def _wait(self) -> None:
         """Take in one thing that happens."""

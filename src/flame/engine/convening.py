@@ -62,15 +62,17 @@ class Convening:
     Args:
         me: its id.
         shares: who of those who have reported turns the next ring, and how much each one counts.
+        rests: whether members may have nothing for a ring, so that they have to be asked for every one.
     """
 
-    def __init__(self, me: str, shares: Shares) -> None:
-        self._me, self._shares = me, shares
+    def __init__(self, me: str, shares: Shares, *, rests: bool) -> None:
+        self._me, self._shares, self._rests = me, shares, rests
         self._reports: dict[str, Report] = {}
         self._asked: set[str] = set()
         self._pending: Plan | None = None
         self._proposed: Plan | None = None
         self._lives: dict[str, int | None] = {}
+        self._anew = False
 
     def begin(self) -> None:
         """It has a model of its own to be averaged: who was away may have one by now, too."""
@@ -89,6 +91,7 @@ class Convening:
         self._reports.clear()
         self._asked.clear()
         self._pending = None
+        self._anew = True
 
     def hear(self, end: str, report: Report) -> None:
         """A member says how it stands."""
@@ -114,13 +117,17 @@ class Convening:
         """
         if self._pending is not None:
             return self._followed(self._pending, view, mine, plan)
-        if mine.away and all(report.away for report in self._reports.values()):
+        idle = mine.away and all(report.away for report in self._reports.values())
+        if idle and not self._anew:
             return None
         missing = [end for end in view if end not in self._reports]
         if missing:
             unasked = [end for end in missing if end not in self._asked]
             self._asked.update(unasked)
             return Did(says=((unasked, Ask()),)) if unasked else None
+        self._anew = False
+        if idle:
+            return None
         reports = {end: self._reports[end] for end in view}
         reports[self._me] = mine
         return self._left_open(reports) or self._proposal(view, reports)
@@ -156,6 +163,8 @@ class Convening:
         for end in others:
             self._reports.pop(end, None)
         self._forget_the_absent()
+        if self._rests:
+            self._asked.clear()
         return Did(says=((others, Close(ballot)),), close=ballot if mine else None)
 
     def _proposal(self, view: Mapping[str, int], reports: Mapping[str, Report]) -> Did:

@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 
 TAG_RING_ALLREDUCE = "ring_allreduce"
 
+LOOK_AROUND_S = 1.0
+"""How long a trainer that sees nobody looks around before it begins alone."""
+
 
 class Ringing(Role):
     """What roles that turn rings have in common.
@@ -271,6 +274,8 @@ class Trainer(Ringing):
                 f"{there} of the {at_least} others needed are there on {channel.name()}, after {limit_s:g} s in which"
                 " the first round waited for more"
             )
+        if limit_s is not None:
+            channel.look_around(LOOK_AROUND_S, self.config.network.patience)
 
     def _begin_with_base_model(self) -> None:
         """Put the registered model that the config names, if it names one, into the program's model."""
