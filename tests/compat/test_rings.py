@@ -44,7 +44,7 @@ def started(machine: Machine, names: dict[str, dict[str, Any]], loading: bool = 
 
 def test_three_trainers_without_an_aggregator(machine: Machine) -> None:
     """Example 9. The mean of 1, 2 and 3 by 10, 20 and 30 samples is 7/3."""
-    contents = {f"t{n}": member(learningRate=n, samples=10 * n, minPeers=2, large=50_000 * n // n) for n in (1, 2, 3)}
+    contents = {f"t{n}": member(learningRate=n, samples=10 * n, minPeers=3, large=50_000 * n // n) for n in (1, 2, 3)}
     diaries = [ok(process) for process in started(machine, contents).values()]
     assert diaries[0] == diaries[1] == diaries[2]
     assert [number for number, _ in diaries[0]] == [1, 2, 3, 4]
@@ -66,7 +66,7 @@ def test_two_groups_below_an_aggregator(machine: Machine) -> None:
 @pytest.mark.parametrize("dies", [{"hangIn": 2}, {"dieTurning": 2, "pieces": 1}, {"dieTurning": 2, "pieces": 3}])
 def test_a_member_that_dies_is_done_without(machine: Machine, dies: dict[str, int]) -> None:
     """Before its turn, or in the middle of the ring; what is left of the ring goes on, with one model."""
-    contents = {f"t{n}": member(minPeers=2, learningRate=n, work=0.02) for n in (1, 2, 3)}
+    contents = {f"t{n}": member(minPeers=3, learningRate=n, work=0.02) for n in (1, 2, 3)}
     contents["t2"]["hyperparameters"].update(dies)
     sites = started(machine, contents)
     if "hangIn" in dies:
@@ -80,7 +80,7 @@ def test_a_member_that_dies_is_done_without(machine: Machine, dies: dict[str, in
 
 
 def test_two_of_three_die(machine: Machine) -> None:
-    contents = {f"t{n}": member(minPeers=2, learningRate=n) for n in (1, 2, 3)}
+    contents = {f"t{n}": member(minPeers=3, learningRate=n) for n in (1, 2, 3)}
     for name in ("t1", "t3"):
         contents[name]["hyperparameters"]["hangIn"] = 2
     sites = started(machine, contents)
@@ -93,13 +93,13 @@ def test_two_of_three_die(machine: Machine) -> None:
 def test_whoever_comes_late_gets_the_model(machine: Machine) -> None:
     """It is in the ring from the next round on, and has the others' model from then on."""
     late = machine.sign("late", "loading")
-    contents = {f"t{n}": member(rounds=8, learningRate=n, minPeers=1, work=0.05) for n in (1, 3)}
+    contents = {f"t{n}": member(rounds=8, learningRate=n, minPeers=2, work=0.05) for n in (1, 3)}
     for content in contents.values():
         content["hyperparameters"]["waitFor"] = str(machine.sign("go", "on"))
     sites = started(machine, contents)
     until(machine.sign("t1", "round-1").exists, "round 1")
     until(machine.sign("t3", "round-1").exists, "round 1")
-    third = machine.start("ring_trainer", member(rounds=8, learningRate=5, minPeers=2), "late")
+    third = machine.start("ring_trainer", member(rounds=8, learningRate=5, minPeers=3), "late")
     until(late.exists, "it is there")
     machine.sign("go", "on").touch()
     one, three, new = ok(sites["t1"]), ok(sites["t3"]), ok(third)
@@ -110,7 +110,7 @@ def test_whoever_comes_late_gets_the_model(machine: Machine) -> None:
 
 def test_two_that_began_alone_become_one_ring(machine: Machine) -> None:
     """For two rounds they do not see each other; then their models are averaged, and it goes on as one."""
-    contents = {f"t{n}": member(learningRate=n, minPeers=1, blindUntil=3) for n in (1, 3)}
+    contents = {f"t{n}": member(learningRate=n, minPeers=2, blindUntil=3) for n in (1, 3)}
     one, two = (ok(process) for process in started(machine, contents).values())
     assert (one[:2], two[:2]) == ([[1, 1.0], [2, 2.0]], [[1, 3.0], [2, 6.0]])
     assert one[2:] == two[2:] == [[3, 6.0], [4, 8.0]]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from functools import partial
 from typing import Any
 
 from flame.channel.channel import Channel
@@ -18,12 +17,12 @@ from flame.engine.parts import optimizer_of, patience_of, registry_of
 from flame.errors import RecipeError, RunError
 from flame.mode import training
 from flame.mode.composer import Composer
+from flame.mode.equals import check_equals
+from flame.mode.keeping import keep
 from flame.mode.role import Role, quiet
 from flame.mode.tasklet import Loop, Tasklet
 from flame.mode.training import CHECKED, TAG_FETCH, TAG_UPLOAD
-from flame.optimizer.halves import Alone, Plain
-from flame.weights.layout import Weights
-from flame.weights.safetensors import write
+from flame.optimizer.halves import Alone
 
 logger = logging.getLogger(__name__)
 
@@ -158,14 +157,9 @@ class Trainer(Ringing):
     def check_config(cls, config: Config) -> None:
         """Refuse settings that a ring cannot work with, before anything runs. Raises RecipeError."""
         super().check_config(config)
-        if not isinstance(optimizer_of(config).step, Plain):
-            raise RecipeError(f"optimizer.sort: {config.optimizer.sort} steps at an aggregator; a ring takes the mean")
-        if str(config.gate.sort) != "everyone" or config.gate.kwargs:
-            raise RecipeError("gate: a ring has none: it is of everybody who is there; hyperparameters.minPeers waits")
-        if str(config.selector.sort) != "default":
-            raise RecipeError(
-                f"selector.sort: {config.selector.sort} chooses for an aggregator; a ring is of everybody"
-            )
+        check_equals(config)
+        if config.gate.kwargs.get("whenLost", "continue") != "continue":
+            raise RecipeError("gate.kwargs.whenLost: a ring goes on without whoever goes; it is continue")
 
     @property
     def weights(self) -> Any:
@@ -181,7 +175,7 @@ class Trainer(Ringing):
         """Before the first round: begin from what the others have, or together.
 
         Raises:
-            RunError: fewer than `hyperparameters.minPeers` others came for as long as the job may run.
+            RunError: fewer than `hyperparameters.minPeers`, this one included, came for as long as the job may run.
         """
         if not self._fresh:
             return
@@ -225,12 +219,8 @@ class Trainer(Ringing):
 
     def save_model(self) -> None:
         """Record the final model, once for the ring."""
-        if not self.is_committer or self.model is None:
-            return
-        self.registry_client.save_model(f"{self.config.job.name}-{self.config.job.job_id}", self.model)
-        if self._surroundings.events is not None:
-            weights = self._held.adapter(self.model).snapshot()
-            self._surroundings.events.model(partial(_write_model, weights))
+        if self.is_committer:
+            keep(self.model, self._held, self.config, self.registry_client, self._surroundings)
 
     def compose(self) -> None:
         """Set up, then train, agree, turn the ring and evaluate in every round."""
@@ -266,7 +256,7 @@ class Trainer(Ringing):
             events.round_closed(self._round, len(outcome.members), outcome.counted, sent)
 
     def _await_others(self, channel: Channel) -> None:
-        at_least = self.config.hyperparameters.min_peers or 0
+        at_least = (self.config.hyperparameters.min_peers or 1) - 1
         limit_s = None if self._surroundings.fiber is not None else patience_of(self.config)
         if at_least and channel.await_join(limit_s, at_least):
             there = len(channel.all_ends())
@@ -383,7 +373,3 @@ class HybridTrainer(Ringing, training.Trainer):
         self.regularizer.update()
         self._following.answer(self._channel(tag), None, 0, {})
         self._received = self._begun = None
-
-
-def _write_model(weights: Weights, path: str) -> None:
-    write(path, weights)
