@@ -11,7 +11,7 @@ import pytest
 
 from flame.engine.agreement import Local, Member, Sent
 from flame.engine.convening import in_rounds, merging
-from flame.engine.speaking import Ballot, Close, from_plain, to_plain
+from flame.engine.speaking import Ballot, Close, Plan, Report, from_plain, to_plain
 from flame.errors import DecodeError, WeightsError
 from flame.weights.layout import Weights
 
@@ -246,6 +246,39 @@ def test_whoever_comes_late_gets_the_model_and_does_not_spoil_it() -> None:
             previous = {entry[0]: entry[2] for entry in early}
             if number:
                 np.testing.assert_allclose(value, previous[number - 1] + number * (1 + 4 + 9) / 6)
+
+
+def test_all_come_and_go_at_random_and_nobody_waits_for_ever() -> None:
+    for seed in range(150):
+        world = world_of(seed, 2 + seed % 6, rounds=6)
+        changes = 8
+        while world.step():
+            chance = world.random.random()
+            if changes and chance < 0.02 and world.members:
+                world.leave(world.random.choice(list(world.members)), losing=world.random.choice([0, 2, 9]))
+                changes -= 1
+            elif changes and 0.02 < chance < 0.04:
+                name = f"m{world.random.randint(0, 8)}"  # one that has died may come again
+                if name not in world.members:
+                    world.join(name)
+                    changes -= 1
+        world.run()
+
+
+def test_whoever_leads_for_a_moment_leaves_nobody_waiting() -> None:
+    """A plan of one that does not lead, as its reader sees it, is not followed; what is said next is no echo."""
+    member = Member("c", merging)
+    member.see({"b": 0})
+    member.bring(Local(weights(1.0), 1, 1))
+    (first,) = member.mail()  # to b
+    assert isinstance(first.talk, Report)
+    member.see({"a": 0, "b": 0})
+    planned = Plan(Ballot(1, "b"), 1, first.talk.digest, ("b", "c"), (1.0, 1.0), (0, first.talk.serial), 2)
+    member.hear("b", planned)
+    member.see({"b": 0})
+    last = member.mail()[-1]
+    assert member.plan is None
+    assert list(last.ends) == ["b"] and isinstance(last.talk, Report) and last.talk.serial != first.talk.serial
 
 
 def test_rings_that_began_alone_become_one() -> None:

@@ -154,6 +154,8 @@ class Member:
                 self._highest = max(self._highest, talk.ballot.number)
                 if not self._accept(talk):
                     self._report(asked=True)
+            case Plan():
+                self._serial += 1  # whoever it is of shall not take what this member says next for something older
             case Pass() if weights is not None:
                 self._pass(end, talk, weights)
             case Close():
