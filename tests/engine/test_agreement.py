@@ -59,7 +59,7 @@ class World:
             assert link.popleft() == HERE
             self.views[two][one] = self.lives.get(one, 0)
         for name, member in self.members.items():
-            member.see(self.views[name])
+            member.see(dict(self.views[name]))
 
     def look(self, name: str) -> None:
         """See who is there by now; what they have said is heard later."""
@@ -68,7 +68,7 @@ class World:
                 for thing in [thing for thing in link if isinstance(thing, str)]:
                     link.remove(thing)
                     self.notice(name, source, thing)
-        self.members[name].see(self.views[name])
+        self.members[name].see(dict(self.views[name]))
 
     def notice(self, name: str, source: str, thing: str) -> None:
         if thing == HERE:
@@ -162,7 +162,7 @@ class World:
         member = self.members[target]
         if isinstance(thing, str):
             self.notice(target, source, thing)
-            member.see(self.views[target])
+            member.see(dict(self.views[target]))
         else:
             talk, values = thing
             member.hear(source, from_plain(to_plain(talk)), values)

@@ -18,9 +18,10 @@ class Seat(NamedTuple):
 class Members:
     """The ends of one role in one group of one channel, in the order in which they joined."""
 
-    __slots__ = ("_ends", "_left", "_listed", "_missing", "_watchers")
+    __slots__ = ("_ends", "_left", "_listed", "_missing", "_watchers", "version")
 
     def __init__(self) -> None:
+        self.version = 0
         self._ends: dict[str, None] = {}
         self._left: dict[str, int] = {}
         self._missing: set[str] = set()
@@ -78,6 +79,7 @@ class Members:
             self._notify()
 
     def _notify(self) -> None:
+        self.version += 1
         self._listed = None
         for changed in self._watchers:
             changed()

@@ -88,6 +88,8 @@ class Channel:
         self._took: dict[str, float] = {}
         self._met = not self.empty()
         self.sent_bytes = self.moved = 0
+        self._lives_of = -1
+        self._lives: dict[str, int] = {}
         self.awaited: str | None = None
 
     # -- identity ------------------------------------------------------------------
@@ -254,8 +256,11 @@ class Channel:
         return self.has(end)
 
     def lives(self) -> dict[str, int]:
-        """Every peer that is there, and how many times each one has left before."""
-        return {end: self._members.left(end) for end in self.all_ends()}
+        """Every peer that is there, and how many times each one has left before; must not be changed."""
+        if self._lives_of != self._members.version:
+            self._lives_of = self._members.version
+            self._lives = {end: self._members.left(end) for end in self.all_ends()}
+        return self._lives
 
     def look(self, seconds: float) -> None:
         """Take in what has come of the others, and who has; for so long if nothing does."""
@@ -289,7 +294,12 @@ class Channel:
         also: Callable[[], object] = lambda: False,
     ) -> bool:
         """Wait until something can be received, others are there than `known`, or `also()`; whether it was in time."""
-        return self._wait(lambda: self.unread() or self.lives() != known or also(), what, timeout)
+
+        def news() -> object:
+            there = self.lives()
+            return self.unread() or also() or (there is not known and there != known)
+
+        return self._wait(news, what, timeout)
 
     def readable(self, end: str) -> str:
         """A peer's name for people."""

@@ -82,6 +82,7 @@ class Member:
 
     Attributes:
         view: who is there, and how many times each one has left before.
+        leader: who leads, as far as this member sees.
         out: what is to be sent; `mail` takes it away.
         plan: the attempt that the member takes part in; None if there is none.
         outcome: the ring that was closed since the member came with its model.
@@ -92,6 +93,7 @@ class Member:
     ) -> None:
         self.me = me
         self.view: Mapping[str, int] = {}
+        self.leader = me
         self.out: list[Sent] = []
         self.plan: Plan | None = None
         self.outcome: Outcome | None = None
@@ -125,7 +127,8 @@ class Member:
         """Others have come or gone."""
         before, old = self.view, self.leader
         led = (old, before.get(old))
-        self.view = dict(view)
+        self.view = view
+        self.leader = min((self.me, *view))
         self._convening.see(before, self.view)
         if (self.leader, self.view.get(self.leader)) != led:
             self._abandon()
@@ -184,11 +187,6 @@ class Member:
         return sendable
 
     # -- how it stands ------------------------------------------------------------------
-
-    @property
-    def leader(self) -> str:
-        """Who leads, as far as this member sees."""
-        return min((self.me, *self.view))
 
     @property
     def ready(self) -> bool:

@@ -116,7 +116,7 @@ class Circle:
             member.hear(end, talk, message.weights)
         else:
             lives = channel.lives()
-            if lives == member.view:
+            if lives is member.view or lives == member.view:
                 return False
             for lost in member.view.keys() - lives.keys():
                 logger.info("%s has left the ring", lost)
