@@ -117,7 +117,7 @@ class Convening:
         """
         if self._pending is not None:
             return self._followed(self._pending, view, mine, plan)
-        idle = mine.away and all(report.away for report in self._reports.values())
+        idle = mine.away and all(self._reports[end].away for end in view if end in self._reports)
         if idle and not self._anew:
             return None
         missing = [end for end in view if end not in self._reports]
@@ -139,7 +139,7 @@ class Convening:
         said = {end: self._reports[end].ready == pending.ballot for end in others if end in self._reports}
         gone = any(view.get(end) != self._lives[end] for end in others)
         if gone or not all(said.values()) or (takes_part and (plan is None or plan.ballot != pending.ballot)):
-            self._pending = None
+            self._pending, self._anew = None, True
             self._asked.difference_update(end for end in others if end not in said)
             return Did(abandon=True)
         if len(said) < len(others) or (takes_part and mine.ready != pending.ballot):
