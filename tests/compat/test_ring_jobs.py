@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_rings import RING, UP
+from test_ring_programs import RING, UP
 from upstream import PROGRAMS, channel
 
 SITE = '''"""A trainer as upstream's examples write one."""

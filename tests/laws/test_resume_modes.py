@@ -14,6 +14,7 @@ import test_coordinated
 import test_cyclic
 import test_gossip
 import test_guided
+import test_rings
 import test_simulated_time
 import test_vertical
 from test_resume import BUFFER, PLAIN, SITES, TREE, same, settings
@@ -105,6 +106,14 @@ def clustered(out: Path, *, rounds: int, **more: Any) -> Any:
     )
 
 
+def ringing(tag: str) -> Run:
+    """Sites that draw their minibatches, in a ring or in two."""
+    data: Any = {"eu": SITES[:2], "us": SITES[2:]} if tag == "hybrid" else SITES
+    return lambda out, **more: flame.run(
+        model=test_rings.random_model, train=test_rings.train, data=data, tag=tag, seed=7, out=out, **more
+    )
+
+
 RUNS: dict[str, Run] = {
     **{which: algorithm(which) for which in test_algorithms.PAPERS if which not in ("fedavg", "fedper")},
     "fedper": personal,
@@ -143,6 +152,8 @@ RUNS: dict[str, Run] = {
     "guided and first": guided("oort", set=FIRST),
     "sizes first": sized,
     "vertical": vertical,
+    "distributed": ringing("distributed"),
+    "hybrid": ringing("hybrid"),
     "parallel": plain({**PLAIN, "tag": "parallel"}),
 }
 

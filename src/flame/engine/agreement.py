@@ -186,6 +186,14 @@ class Member:
                 self.out.append(sent)
         return sendable
 
+    def state(self) -> list[int]:
+        """What must be kept between two rings to go on later."""
+        return [self._serial, self._highest]
+
+    def restore(self, state: Sequence[int]) -> None:
+        """Go on from what `state` returned."""
+        self._serial, self._highest = state
+
     # -- how it stands ------------------------------------------------------------------
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from flame.channel.channel import Channel
 from flame.engine.agreement import Local, Member, Outcome
@@ -88,6 +88,14 @@ class Circle:
                 continue
             self._channel.await_news(self._member.view, what, also=until)
         self._channel.dispatch()
+
+    def state(self) -> list[int]:
+        """What must be kept between two rings to go on later."""
+        return self._member.state()
+
+    def restore(self, state: Sequence[int]) -> None:
+        """Go on from what `state` returned."""
+        self._member.restore(state)
 
     def _wait(self) -> None:
         """Take in one thing that happens."""

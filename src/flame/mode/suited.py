@@ -12,8 +12,12 @@ from flame.errors import RecipeError
 from flame.mode import aggregating, asynchronous, coordinating, training
 from flame.mode.coordinating import TAG_COORDINATE
 from flame.mode.cyclic import trainer as cyclic
+from flame.mode.distributed import trainer as distributed
 from flame.mode.gossip import trainer as gossip
+from flame.mode.hybrid import trainer as hybrid
+from flame.mode.ringing import TAG_RING_ALLREDUCE
 from flame.mode.role import Role
+from flame.mode.training import TAG_FETCH
 
 # The first that a class is a kind of is what it becomes.
 COORDINATED: Mapping[type[Role], type[Role]] = {
@@ -25,9 +29,14 @@ COORDINATED: Mapping[type[Role], type[Role]] = {
 }
 WAYS: Mapping[str, Mapping[type[Role], type[Role]]] = {
     TAG_COORDINATE: COORDINATED,
+    TAG_RING_ALLREDUCE: {training.Trainer: distributed.Trainer},
     cyclic.TAG_HAND_OVER: {training.Trainer: cyclic.Trainer},
     **{tag: {training.Trainer: gossip.Trainer} for tag in gossip.TAGS},
 }
+
+
+# A ring whose trainers fetch orders has an aggregator above it.
+IN_GROUPS: Mapping[str, Mapping[type[Role], type[Role]]] = {TAG_RING_ALLREDUCE: {training.Trainer: hybrid.Trainer}}
 
 
 def suited(program: type[Role], tags: Collection[str]) -> type[Role]:
@@ -40,7 +49,7 @@ def suited(program: type[Role], tags: Collection[str]) -> type[Role]:
     Raises:
         RecipeError: the class composes its workflow itself, so that nothing can be put into it.
     """
-    for tag, ways in WAYS.items():
+    for tag, ways in {**WAYS, **(IN_GROUPS if TAG_FETCH in tags else {})}.items():
         if tag not in tags or tag in program.get_func_tags():
             continue
         base, way = next(((base, way) for base, way in ways.items() if issubclass(program, base)), (None, None))

@@ -1,8 +1,195 @@
-"""The path under which programs know this role."""
+"""The role that trains among equals, which average their models in a ring."""
 
-from flame.mode.ringing import TAG_RING_ALLREDUCE, Trainer
+from __future__ import annotations
 
-__all__ = [
-    "TAG_RING_ALLREDUCE",
-    "Trainer",
-]
+from collections.abc import Mapping
+from typing import Any
+
+from flame.channel.channel import Channel
+from flame.common.custom_abcmeta import abstract_attribute
+from flame.config import Config
+from flame.engine.agreement import Local
+from flame.engine.convening import merging
+from flame.engine.following import Held
+from flame.engine.parts import optimizer_of, patience_of, registry_of
+from flame.errors import RecipeError, RunError
+from flame.mode.composer import Composer
+from flame.mode.equals import check_equals
+from flame.mode.keeping import keep
+from flame.mode.ringing import TAG_RING_ALLREDUCE, Ringing
+from flame.mode.role import quiet
+from flame.mode.tasklet import Loop, Tasklet
+
+__all__ = ["TAG_RING_ALLREDUCE", "Trainer"]
+
+LOOK_AROUND_S = 1.0
+"""How long a trainer that sees nobody looks around before it begins alone."""
+
+
+class Trainer(Ringing):
+    """A worker of a federation without an aggregator; write `load_data`, `initialize`, `train` and `evaluate`.
+
+    The program sets `config`, `model` and `dataset_size` (how many samples weigh in when models are averaged). Before
+    the first round all begin from the model of the one with the lowest id; who comes later, from the others' model.
+
+    Attributes:
+        regularizer: the client half of the job's optimizer; `get_term(...)` gives what to add to the loss.
+    """
+
+    _shares = staticmethod(merging)
+
+    @abstract_attribute
+    def model(self) -> Any:
+        """The model that is trained."""
+
+    @abstract_attribute
+    def dataset_size(self) -> Any:
+        """How many samples this worker trains on."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.model, self.dataset_size = None, 0
+
+    def internal_init(self) -> None:
+        """Join the channels and make what the config asks for."""
+        super().internal_init()
+        self.registry_client = registry_of(self.config)
+        self.regularizer = optimizer_of(self.config).regularizer
+        self.is_committer, self.total_count = False, 0
+        self._held, self._turned, self._in_ring, self._fresh = Held(), None, False, True
+        self._rounds = self.config.hyperparameters.rounds
+
+    @classmethod
+    def check_config(cls, config: Config) -> None:
+        """Refuse settings that a ring cannot work with, before anything runs. Raises RecipeError."""
+        super().check_config(config)
+        check_equals(config)
+        if config.gate.kwargs.get("whenLost", "continue") != "continue":
+            raise RecipeError("gate.kwargs.whenLost: a ring goes on without whoever goes; it is continue")
+
+    @property
+    def weights(self) -> Any:
+        """The model that this round began from, in the model's own form, as a private copy; None before any."""
+        return None if self._turned is None else self._held.adapter(self.model).as_dict(self._turned.model)
+
+    @property
+    def ring_weights(self) -> Any:
+        """The same as `weights`."""
+        return self.weights
+
+    def meet(self) -> None:
+        """Before the first round: begin from what the others have, or together.
+
+        Raises:
+            RunError: fewer than `hyperparameters.minPeers`, this one included, came for as long as the job may run.
+        """
+        if not self._fresh:
+            return
+        self._fresh = False
+        channel = self._channel(TAG_RING_ALLREDUCE)
+        self._await_others(channel)
+        adapter = self._held.adapter(self.model)
+        self._begin_with_base_model()
+        self._sit_down(channel)
+        self._circle.bring(Local(adapter.snapshot(self._surroundings.memory.allocate), 0, 0, fresh=True))
+        self._ring_allreduce(TAG_RING_ALLREDUCE)
+        assert self._turned is not None  # the ring is closed
+        self._round = self._turned.round + 1
+        self._work_done = self._round > self._rounds
+
+    def put(self, tag: str) -> None:
+        """Carry out `ring_allreduce`; other tags are not for this role."""
+        if tag == TAG_RING_ALLREDUCE:
+            self._ring_allreduce(tag)
+            self._closed_round()
+
+    def get(self, tag: str) -> None:
+        """Nothing: a ring is turned by `put`."""
+
+    def increment_round(self) -> None:
+        """Go on to the next round, or be done."""
+        self._round += 1
+        self._work_done = self._round > self._rounds
+
+    def save_metrics(self) -> None:
+        """Hand this round's metrics on and start afresh."""
+        if self._timed is not None:
+            self.registry_client.save_metrics(self._round, {**(self.metrics or {}), **self.mc.get()})
+            self.mc.clear()
+        super().save_metrics()
+
+    def save_params(self) -> None:
+        """Record the hyperparameters, once for the ring."""
+        if self.is_committer:
+            self.registry_client.save_params(self.config.hyperparameters)
+
+    def save_model(self) -> None:
+        """Record the final model, once for the ring."""
+        if self.is_committer:
+            keep(self.model, self._held, self.config, self.registry_client, self._surroundings)
+
+    def compose(self) -> None:
+        """Set up, then train, agree, turn the ring and evaluate in every round."""
+        with Composer() as composer:
+            self.composer = composer
+            loop = Loop(loop_check_fn=lambda: self._work_done)
+            (
+                quiet("init_cm", self.init_cm)
+                >> quiet("internal_init", self.internal_init)
+                >> Tasklet("load_data", self.load_data)
+                >> Tasklet("initialize", self.initialize)
+                >> loop(
+                    quiet("meet", self.meet)
+                    >> Tasklet("train", self.train)
+                    >> quiet("member_check", self.member_check)
+                    >> quiet("ring_allreduce", self.put, TAG_RING_ALLREDUCE)
+                    >> Tasklet("evaluate", self.evaluate)
+                    >> quiet("save_metrics", self.save_metrics)
+                    >> quiet("inc_round", self.increment_round)
+                )
+                >> quiet("save_params", self.save_params)
+                >> quiet("save_model", self.save_model)
+            )
+
+    def _state(self) -> dict[str, Any]:
+        model = self._held.adapter(self.model).snapshot()
+        return {**super()._state(), "regularizer": self.regularizer.state(), "model": model}
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        super()._restore(state)
+        self._held.adapter(self.model).load(state["model"])
+        self.regularizer.restore(state["regularizer"])
+        self._fresh = False
+
+    def _rounds_passed(self) -> int:
+        return self._round - 1
+
+    def _closed_round(self) -> None:
+        outcome = self._turned
+        assert outcome is not None  # the ring is closed
+        self._round = outcome.round
+        self.regularizer.update()
+        events = self._surroundings.events
+        if events is not None and outcome.first:
+            sent = self._channel(TAG_RING_ALLREDUCE).sent_bytes
+            events.round_closed(self._round, len(outcome.members), outcome.counted, sent)
+
+    def _await_others(self, channel: Channel) -> None:
+        at_least = (self.config.hyperparameters.min_peers or 1) - 1
+        limit_s = None if self._surroundings.fiber is not None else patience_of(self.config)
+        if at_least and channel.await_join(limit_s, at_least):
+            there = len(channel.all_ends())
+            raise RunError(
+                f"{there} of the {at_least} others needed are there on {channel.name()}, after {limit_s:g} s in which"
+                " the first round waited for more"
+            )
+        if limit_s is not None:
+            channel.look_around(LOOK_AROUND_S, self.config.network.patience)
+
+    def _begin_with_base_model(self) -> None:
+        """Put the registered model that the config names, if it names one, into the program's model."""
+        base = self.config.base_model
+        if base is not None and base.name and base.version > 0:
+            weights = self.registry_client.load_model(base.name, base.version)
+            if weights is not None:
+                self._held.adapter(self.model).load(weights)
