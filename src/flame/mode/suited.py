@@ -12,7 +12,6 @@ from flame.errors import RecipeError
 from flame.mode import aggregating, asynchronous, coordinating, training
 from flame.mode.coordinating import TAG_COORDINATE
 from flame.mode.cyclic import trainer as cyclic
-from flame.mode.distributed import trainer as distributed
 from flame.mode.gossip import trainer as gossip
 from flame.mode.hybrid import trainer as hybrid
 from flame.mode.ringing import TAG_RING_ALLREDUCE
@@ -29,7 +28,6 @@ COORDINATED: Mapping[type[Role], type[Role]] = {
 }
 WAYS: Mapping[str, Mapping[type[Role], type[Role]]] = {
     TAG_COORDINATE: COORDINATED,
-    TAG_RING_ALLREDUCE: {training.Trainer: distributed.Trainer},
     cyclic.TAG_HAND_OVER: {training.Trainer: cyclic.Trainer},
     **{tag: {training.Trainer: gossip.Trainer} for tag in gossip.TAGS},
 }
