@@ -66,10 +66,14 @@ def privacy_of(config: Config, seed: int | None = None) -> Privacy:
         raise RecipeError(
             f"privacy.sort: {config.privacy.sort} protects a mean of numbers; optimizer.sort {optimizer.name} has none"
         )
-    finish: Any = type(optimizer.regularizer).finish
-    silent = finish is Alone.finish or getattr(optimizer.regularizer, "silent", False)
-    made.check(config, optimizer, says_more=not silent)
+    made.check(config, optimizer, says_more=says_more(optimizer))
     return made
+
+
+def says_more(optimizer: Optimizer) -> bool:
+    """Whether an optimizer has trainers send more than updates."""
+    finish: Any = type(optimizer.regularizer).finish
+    return finish is not Alone.finish and not getattr(optimizer.regularizer, "silent", False)
 
 
 def sampler_of(config: Config) -> DataSampler:

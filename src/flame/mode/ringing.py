@@ -13,7 +13,7 @@ from flame.engine.agreement import Local, Outcome
 from flame.engine.circle import Circle
 from flame.engine.convening import Shares
 from flame.engine.following import Held
-from flame.engine.parts import optimizer_of
+from flame.engine.parts import optimizer_of, says_more
 from flame.errors import RecipeError
 from flame.mode.role import Role
 from flame.mode.training import CHECKED
@@ -65,7 +65,8 @@ class Ringing(Role):
                 raise RecipeError(f"{setting}.sort: {chosen!s} talks to an aggregator, which a ring has none of")
         if str(config.optimizer.sort) == "fedbuff":
             raise RecipeError("optimizer.sort: fedbuff asks whoever is idle; a ring is of all who are asked at once")
-        if not isinstance(optimizer_of(config).regularizer, Alone):
+        optimizer = optimizer_of(config)
+        if not isinstance(optimizer.regularizer, Alone) or says_more(optimizer) or hasattr(optimizer, "fold"):
             sort = config.optimizer.sort
             raise RecipeError(
                 f"optimizer.sort: the halves of {sort} talk to each other, and a ring carries models only"

@@ -94,6 +94,7 @@ class Trainer(Ringing):
         self._circle.bring(Local(adapter.snapshot(self._surroundings.memory.allocate), 0, 0, fresh=True))
         self._ring_allreduce(TAG_RING_ALLREDUCE)
         assert self._turned is not None  # the ring is closed
+        self._begin_from_it()
         self._round = self._turned.round + 1
         self._work_done = self._round > self._rounds
 
@@ -102,6 +103,12 @@ class Trainer(Ringing):
         if tag == TAG_RING_ALLREDUCE:
             self._ring_allreduce(tag)
             self._closed_round()
+            self._begin_from_it()
+
+    def _begin_from_it(self) -> None:
+        """The next round's training begins from the ring's model: an algorithm's client half is told."""
+        if self._turned is not None:
+            self.regularizer.begin({}, self._turned.model, self._held.adapter(self.model))
 
     def get(self, tag: str) -> None:
         """Nothing: a ring is turned by `put`."""
@@ -159,6 +166,7 @@ class Trainer(Ringing):
         super()._restore(state)
         self._held.adapter(self.model).load(state["model"])
         self.regularizer.restore(state["regularizer"])
+        self.regularizer.begin({}, state["model"], self._held.adapter(self.model))
         self._fresh = False
 
     def _rounds_passed(self) -> int:
