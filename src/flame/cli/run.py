@@ -15,6 +15,9 @@ from flame.errors import ConfigError, FlameError, RunError, WorkerFailed
 from flame.lab.result import Result
 from flame.lab.theme import plural, size
 
+FEW = 5
+"""So many experiments are told one by one; the report has them all."""
+
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the command line."""
@@ -136,7 +139,10 @@ def _told(result: Result) -> str:
 def _ended(result: Result, name: str) -> str:
     """A metric's last value; of each experiment, where there are several."""
     apart = result.experiments(name)
-    return "  ".join(f"{label} {value:.4g}" for label, value in apart.items()) or f"{result.final(name):.4g}"
+    mean = f"{result.final(name):.4g}"
+    if len(apart) > FEW:
+        return f"{mean} on average, {min(apart.values()):.4g} to {max(apart.values()):.4g}"
+    return "  ".join(f"{label} {value:.4g}" for label, value in apart.items()) or mean
 
 
 def _near(path: Path) -> str:

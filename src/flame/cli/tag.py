@@ -151,9 +151,10 @@ def _template(arguments: Arguments) -> int:
         if arguments.json:
             _print_json({name: {"description": told, "options": options_of(name)} for name, told in known.items()})
         else:
+            wide = 2 + max(map(len, known))
             for name, told in known.items():
                 options = ", ".join(f"{key}={_shown(value)}" for key, value in options_of(name).items())
-                print(f"{name:<14}{told}\n{'':<14}options: {options}")
+                print(f"{name:<{wide}}{told}\n{'':<{wide}}options: {options}")
         return 0
     tag = template(arguments.name, **_options(arguments.name, arguments.set))
     if arguments.json:
