@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,8 +10,9 @@ from typing import Any, overload
 
 from flame.backend import Backend
 from flame.backend.directory import Members, Seat
-from flame.channel.coding import Message, Sealed, read_back, written
-from flame.channel.packing import Packing, plain, signed
+from flame.channel.coding import Message, Sealed
+from flame.channel.inbox import Came, Inbox
+from flame.channel.packing import Packing, plain
 from flame.common.fiber import Hub
 from flame.errors import DeadlinePassed
 from flame.selector import Selector
@@ -78,8 +78,7 @@ class Channel:
         self.selector: Selector | None = selector
         self._packing = packing
         self._members: Members = wiring.backend.directory.members(seat.channel, seat.group, other_role)
-        self._inbox: dict[str, deque[tuple[int, float, Message]]] = {}
-        self._arrived = 0
+        self._inbox = Inbox()
         self._asked: dict[str, int] = {}
         self._assigned: Sequence[str] | None = None
         self._listed: tuple[object, Sequence[str]] | None = None
@@ -172,7 +171,7 @@ class Channel:
             self._assigned, self._listed = ends, None
 
     def left(self, end: str) -> int:
-        """How many times a peer has left."""
+        """How many times a peer has left: who comes back is somebody new."""
         return self._members.left(end)
 
     def gone(self, end: str) -> bool:
@@ -215,7 +214,7 @@ class Channel:
 
     def unread(self) -> str | None:
         """A peer, there or not, something of which waits to be received; None if nothing does."""
-        return next((end for end, box in self._inbox.items() if box), None)
+        return self._inbox.anybody()
 
     def speaker(self, otherwise: Callable[[], object], what: Callable[[], str]) -> str | None:
         """Whose message came first, of all that wait to be received; waits for one, or until `otherwise()` is true.
@@ -228,12 +227,7 @@ class Channel:
             The peer, there or not; None if nothing came, but `otherwise()` is true.
         """
         self._wait(lambda: self.unread() or otherwise(), what, None)
-        arrived = {end: box[0][0] for end, box in self._inbox.items() if box}
-        return min(arrived, key=arrived.__getitem__, default=None)
-
-    def times_left(self, end: str) -> int:
-        """How many times a peer has left: who comes back is somebody new."""
-        return self._members.left(end)
+        return self._inbox.first()
 
     def await_peer(self, timeout: float) -> bool:
         """Wait until somebody is there, or was and has gone; whether that came about within `timeout` seconds."""
@@ -363,8 +357,8 @@ class Channel:
 
     def peek(self, end: str) -> tuple[object, datetime | None]:
         """The next value of a peer, left where it is; (None, None) if there is none yet."""
-        box = self._inbox.get(end)
-        return _opened(box[0]) if box else (None, None)
+        came = self._inbox.next(end)
+        return (None, None) if came is None else _opened(came)
 
     def drain_messages(self) -> None:
         """Throw away everything that has arrived."""
@@ -373,7 +367,7 @@ class Channel:
 
     def is_rxq_empty(self, end: str) -> bool:
         """Whether nothing of a peer waits to be received."""
-        return not self._inbox.get(end)
+        return not self._inbox.holds(end)
 
     def is_txq_empty(self, end: str) -> bool:
         """Whether nothing waits to be sent to a peer; always so, because the backend takes it at once."""
@@ -395,18 +389,13 @@ class Channel:
         Raises:
             DeadlinePassed: nothing came within `deadline_s` seconds.
         """
-        box = self._inbox.get(end)
-        if box:
-            self.moved += 1
-            taken: tuple[int, float, Message] | None = box.popleft()
-        else:
-            taken = self._take(end, deadline_s, self._asked.get(end))
+        taken = self._take(end, deadline_s, self._asked.get(end))
         if taken is None:
             self._asked.pop(end, None)  # said once: whoever takes again waits for what comes from now on
             return None
         if self._timed and end in self._posted:
-            self._took[end] = max(0.0, taken[1] - self._posted[end])
-        return taken[2]
+            self._took[end] = max(0.0, taken.at - self._posted[end])
+        return taken.message
 
     def took_s(self, end: str) -> float | None:
         """How many seconds after it was posted to the peer's last message came; None where nobody looks at a clock."""
@@ -414,25 +403,17 @@ class Channel:
 
     def answered(self, end: str) -> bool:
         """Whether something of a peer can be taken, or it has gone, or has come back since it was posted to."""
-        if self._inbox.get(end) or end not in self._members:
-            return True
-        asked = self._asked.get(end)
-        return asked is not None and asked != self._members.left(end)
+        return self._answers(end, self._asked.get(end))
 
     def next_of(self, end: str) -> Message | None:
         """Wait for the next message of a peer, and leave it to be taken; None if the peer has gone."""
         self._await_message(end, None, self._asked.get(end))
-        box = self._inbox.get(end)
-        return box[0][2] if box else None
+        came = self._inbox.next(end)
+        return None if came is None else came.message
 
     def put(self, source: str, message: Message) -> None:
         """Take in a message; the backend calls this."""
-        signed(message, source)
-        self._arrived += 1
-        box = self._inbox.get(source)
-        if box is None:
-            box = self._inbox[source] = deque()
-        box.append((self._arrived, time.time(), message))
+        self._inbox.put(source, message)
 
     # -- properties ------------------------------------------------------------------
 
@@ -458,10 +439,8 @@ class Channel:
             PeerLost: a message lies with a peer that has gone.
         """
         properties = {key: value for key, value in self.properties.items() if key not in _NOT_KEPT}
-        boxes = ((item, end) for end, box in self._inbox.items() for item in box)
-        waiting = sorted(boxes, key=lambda pair: pair[0][0])
         parts: dict[str, Any] = {
-            "inbox": [(end, at, *written(message)) for (_, at, message), end in waiting],
+            "inbox": self._inbox.state(),
             "properties": properties,
             "ends": {end: known for end, known in self._end_properties.items() if known},
             "selector": {} if self.selector is None else self.selector.state(),
@@ -472,11 +451,7 @@ class Channel:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` returned. Raises DecodeError if there is a message in it that is none."""
-        for end, at, header, buffers in state.get("inbox", ()):
-            self._arrived += 1
-            message = read_back(header, buffers)
-            signed(message, end)
-            self._inbox.setdefault(end, deque()).append((self._arrived, at, message))
+        self._inbox.restore(state.get("inbox", ()))
         self.properties.update(state.get("properties", {}))
         for end, properties in state.get("ends", {}).items():
             self._end_properties.setdefault(end, {}).update(properties)
@@ -504,21 +479,21 @@ class Channel:
             message = plain(message) if self._packing is None else self._packing.of(message)
         self.sent_bytes += self._wiring.backend.send(self._seat.channel, self._seat.end, there, message)
 
-    def _take(
-        self, end: str, deadline_s: float | None = None, asked: int | None = None
-    ) -> tuple[int, float, Message] | None:
-        self._await_message(end, deadline_s, asked)
-        box = self._inbox.get(end)
+    def _take(self, end: str, deadline_s: float | None = None, asked: int | None = None) -> Came | None:
+        if not self._inbox.holds(end):
+            self._await_message(end, deadline_s, asked)
         self.moved += 1
-        return box.popleft() if box else None
+        return self._inbox.take(end)
+
+    def _answers(self, end: str, asked: int | None) -> bool:
+        """Whether there is nothing to wait for: a message is here, or its sender left after it was asked."""
+        if self._inbox.holds(end) or end not in self._members:
+            return True
+        return asked is not None and asked != self._members.left(end)
 
     def _await_message(self, end: str, deadline_s: float | None, asked: int | None) -> None:
-        members = self._members
-
         def answered() -> bool:
-            if self._inbox.get(end) or end not in members:
-                return True
-            return asked is not None and asked != members.left(end)
+            return self._answers(end, asked)
 
         def what() -> str:
             return f"a message of {self._wiring.readable(end)} on {self._seat.channel}"
@@ -548,12 +523,12 @@ class Channel:
 
         if not self._wait(ready, what, deadline_s):
             return None
-        return min(ready(), key=lambda end: self._inbox[end][0][0] if self._inbox.get(end) else 0)
+        return min(ready(), key=self._inbox.number)
 
     def _wait(self, condition: Callable[[], object], what: Callable[[], str], seconds: float | None) -> bool:
         return self._wiring.hub.wait(condition, what, seconds)
 
 
-def _opened(taken: tuple[int, float, Message]) -> tuple[object, datetime]:
-    _, arrived, message = taken
-    return (message.open() if isinstance(message, Sealed) else message), datetime.fromtimestamp(arrived)
+def _opened(came: Came) -> tuple[object, datetime]:
+    message = came.message
+    return (message.open() if isinstance(message, Sealed) else message), datetime.fromtimestamp(came.at)

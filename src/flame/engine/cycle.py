@@ -94,7 +94,7 @@ class Cycle:
         """Go on from what `state` returned; everybody is there again."""
         self.step, self._kept = _read(self.me, state["step"]), state["kept"]
         if self.step.holder:
-            self._left[self.step.holder] = self._channel.times_left(self.step.holder)
+            self._left[self.step.holder] = self._channel.left(self.step.holder)
 
     @property
     def members(self) -> list[str]:
@@ -155,7 +155,7 @@ class Cycle:
         """The model goes on: to its new holder with the weights, to all others as a note."""
         self.step, self._kept = step, weights
         said = {NAME: step.plain()}
-        self._left[step.holder] = self._channel.times_left(step.holder)
+        self._left[step.holder] = self._channel.left(step.holder)
         others = [end for end in self._channel.all_ends() if end != step.holder]
         order = Order(step.round, weights, extras=said)
         if step.holder != self.me:
@@ -204,19 +204,19 @@ class Cycle:
         if step.number <= self.step.number:
             return None
         self.step = step
-        self._left[step.holder] = self._channel.times_left(step.holder)
+        self._left[step.holder] = self._channel.left(step.holder)
         return message if step.holder == self.me and message.weights is not None else None
 
     def _watch(self) -> None:
         for end in self._channel.all_ends():
-            self._left.setdefault(end, self._channel.times_left(end))
+            self._left.setdefault(end, self._channel.left(end))
 
     def _missing(self) -> str | None:
         """Somebody whose absence matters: who has the model, or anybody where the gate stops the run."""
         holder = self.step.holder
         watched = self._left if self._gate.when_lost is WhenLost.STOP else [holder] if holder else []
         for end in watched:
-            is_new = self._channel.times_left(end) != self._left.get(end, 0)
+            is_new = self._channel.left(end) != self._left.get(end, 0)
             if end != self.me and (is_new or not self._channel.has(end)):
                 return end
         return None if holder or not self._left or not self._channel.empty() else next(iter(self._left))
@@ -235,7 +235,7 @@ class Cycle:
             return self._to_next_of(gone, model() if self._kept is None else self._kept)
         # It is waited for like one who has the model: if it goes too, the next before it takes over.
         self.step = self.step._replace(trail=(*self.step.trail[:-1], heir))
-        self._left[heir] = self._channel.times_left(heir)
+        self._left[heir] = self._channel.left(heir)
         return None
 
     def _awaited(self) -> str:
