@@ -11,32 +11,20 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from worker_configs import EXAMPLES, MIDDLE, PLAIN, without
+from role_configs import CONFIGS
+from worker_configs import PLAIN, SHAPES, without
 
 from flame import config as room
-from flame.config import BackendType, Config, OptimizerType, SelectorType, read_config
+from flame.config import BackendType, Config, read_config
 from flame.errors import ConfigError
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_every_shape_of_upstreams_configs_is_read(name: str) -> None:
-    content = EXAMPLES[name]
+@pytest.mark.parametrize("name", SHAPES)
+def test_what_is_written_reads_as_what_was_read(name: str) -> None:
+    content = SHAPES[name]
     before = copy.deepcopy(content)
     config = Config.from_dict(content)
     assert content == before
-    numbers = content["hyperparameters"]
-    assert config.hyperparameters.batch_size == int(numbers.get("batchSize", 16))
-    assert config.hyperparameters.rounds == int(numbers.get("rounds", 1))
-    assert config.hyperparameters.epochs == 1
-    assert config.task_id == content["taskid"]
-    assert (config.job.job_id, config.job.name) == (content["job"]["id"], "mnist")
-    assert config.dataset == content.get("dataset", "")
-    assert config.brokers.sort_to_host == {"mqtt": "localhost", "p2p": "localhost:10104"}
-
-
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_what_is_written_reads_as_what_was_read(name: str) -> None:
-    config = Config.from_dict(EXAMPLES[name])
     again = Config.from_dict(json.loads(json.dumps(config.to_dict())))
     assert again == config
     assert again.to_dict() == config.to_dict()
@@ -62,45 +50,15 @@ def test_arguments_and_extra_hyperparameters_are_kept_as_they_are(
     assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
-def test_function_tags_lead_to_channels() -> None:
-    config = Config.from_dict(MIDDLE)
-    assert config.func_tag_map == {
-        "distribute": "param-channel",
-        "aggregate": "param-channel",
-        "fetch": "global-channel",
-        "upload": "global-channel",
-    }
-
-
 def test_of_two_channels_with_one_tag_the_last_counts() -> None:
     channels = [{**PLAIN["channels"][0], "name": name} for name in ("a", "b")]
     assert Config.from_dict({**PLAIN, "channels": channels}).func_tag_map == {"fetch": "b", "upload": "b"}
-
-
-@pytest.mark.parametrize(("group", "found"), [("us", "us"), ("mars", "default"), (None, "default")])
-def test_a_group_that_is_not_listed_is_the_default_one(group: str | None, found: str) -> None:
-    channel = Config.from_dict(PLAIN).channels["param-channel"]
-    assert channel.group_by.groupable_value(group) == found
-    bare = Config.from_dict(EXAMPLES["no groups"]).channels["param-channel"]
-    assert bare.group_by.groupable_value(group) == "default"
-
-
-def test_a_sampler_is_given_the_hyperparameters() -> None:
-    kwargs = Config.from_dict(EXAMPLES["fedbalancer"]).datasampler.kwargs
-    assert (kwargs["epochs"], kwargs["batchSize"], kwargs["w"]) == (1, 32, 20)
 
 
 @pytest.mark.parametrize("sampler", [{"sort": "default"}, {"sort": "default", "kwargs": {}}, {}])
 def test_the_default_sampler_takes_nothing(sampler: dict[str, Any]) -> None:
     config = Config.from_dict({**PLAIN, "datasampler": sampler})
     assert (config.datasampler.sort, config.datasampler.kwargs) == ("default", {})
-
-
-def test_empty_choices_are_the_defaults() -> None:
-    config = Config.from_dict({**PLAIN, "selector": {}, "optimizer": {}})
-    assert config.selector.sort is SelectorType.DEFAULT
-    assert config.optimizer.sort is OptimizerType.FEDAVG
-    assert config.privacy.sort == "default"
 
 
 def test_what_is_left_out() -> None:
@@ -148,8 +106,8 @@ def test_numbers_may_be_strings_and_have_either_name() -> None:
 
 
 def test_arguments_are_passed_with_their_comments_and_types() -> None:
-    assert Config.from_dict(EXAMPLES["async"]).selector.kwargs == {"//": "concurrency", "c": 4}
-    mu = Config.from_dict(EXAMPLES["private"]).optimizer.kwargs["mu"]
+    assert Config.from_dict(CONFIGS["async_mnist"][0]).selector.kwargs == {"//": "busy", "c": 4}
+    mu = Config.from_dict(CONFIGS["medmnist_fedprox"][1]).optimizer.kwargs["mu"]
     assert (mu, type(mu)) == (0, int)
 
 

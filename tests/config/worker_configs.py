@@ -1,4 +1,4 @@
-"""Worker configs of the shapes that upstream's example programs come with."""
+"""Worker configs in upstream's form; those of its example programs are made of them."""
 
 from __future__ import annotations
 
@@ -47,73 +47,9 @@ def without(content: dict[str, Any], *keys: str) -> dict[str, Any]:
 
 
 PLAIN = config("trainer", [channel("param-channel", PARAM, "us", "uk")], {"param-channel": "us"})
-MIDDLE = config(
-    "middle-aggregator",
-    [channel("param-channel", DOWN, "uk", "us"), channel("global-channel", UP)],
-    {"param-channel": "uk", "global-channel": "default"},
-)
-COORD = {
-    "coordinator": ["coordinateWithTrainer"],
-    "trainer": ["coordinate"],
-}
 
-EXAMPLES: dict[str, dict[str, Any]] = {
+SHAPES: dict[str, dict[str, Any]] = {
     "trainer": PLAIN,
-    "aggregator": config("aggregator", [channel("param-channel", PARAM)], {"param-channel": "default"}),
-    "middle": without(MIDDLE, "optimizer"),
-    "async": config(
-        "top-aggregator",
-        [channel("global-channel", UP)],
-        {"global-channel": "default"},
-        selector={"sort": "fedbuff", "kwargs": {"//": "concurrency", "c": 4}},
-        optimizer={"sort": "fedbuff", "kwargs": {}},
-        hyperparameters={"//": "of the round", "batchSize": 32, "aggGoal": 2, "rounds": 10},
-    ),
-    "coordinator": without(
-        config("coordinator", [channel("coord", COORD)], {}, hyperparameters={"rounds": 10, "concurrency": 2}),
-        *("registry", "optimizer", "baseModel", "dataset", "dependencies"),
-    ),
-    "ring": config(
-        "trainer",
-        [channel("param-channel", {"trainer": ["ring_allreduce"]}, "default/us")],
-        {"param-channel": "default/us"},
-        realm="",
-    ),
-    "per-channel backend": config(
-        "trainer",
-        [
-            channel(
-                "param-channel",
-                {"trainer": ["ring_allreduce"]},
-                "eu",
-                backend="p2p",
-                brokerHost="localhost:10104",
-            ),
-            channel(
-                "global-channel",
-                {"trainer": ["fetch", "upload"], "aggregator": ["distribute"]},
-                backend="mqtt",
-            ),
-        ],
-        {"param-channel": "eu", "global-channel": "default"},
-        channelConfigs={"param-channel": {"backend": "p2p", "brokers": [], "//": "of old"}},
-    ),
-    "fedbalancer": config(
-        "trainer",
-        [channel("param-channel", PARAM)],
-        {"param-channel": "default"},
-        datasampler={
-            "sort": "fedbalancer",
-            "kwargs": {"w": 20, "lss": 0.05, "dss": 0.05, "p": 1.0, "noise_factor": 0.0},
-        },
-    ),
-    "private": config(
-        "trainer",
-        [channel("param-channel", PARAM)],
-        {"param-channel": "default"},
-        privacy={"sort": "dp", "kwargs": {"clip_threshold": 15, "noise_factor": 0.0001}},
-        optimizer={"sort": "fedprox", "kwargs": {"mu": 0}},
-    ),
     "from a control plane": without(
         config(
             "aggregator",
