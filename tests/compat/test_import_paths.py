@@ -104,10 +104,18 @@ ALGORITHM_ALIASES = {
     "fedgft.top_aggregator": "internal_init load_data initialize distribute get_bias pre_process put_bias aggregate"
     " train evaluate analysis save_metrics inc_round inform_end_of_training save_params save_model",
 }
+OF_TRAINER, OF_TOP = ["config", "dataset_size", "model"], ["config", "dataset", "model"]
 MUST_SET = {
-    "trainer": ["config", "dataset_size", "model"],
-    "top_aggregator": ["config", "dataset", "model"],
-    "middle_aggregator": ["config"],
+    "horizontal.trainer": OF_TRAINER,
+    "horizontal.top_aggregator": OF_TOP,
+    "horizontal.middle_aggregator": ["config"],
+    "horizontal.scaffold.trainer": ["batch_size", "config", "dataset_size", "learning_rate", "model"],
+    "horizontal.oort.trainer": ["config", "dataset_size", "loss_fn", "model"],
+    "horizontal.coord_syncfl.top_aggregator": OF_TOP,
+    "horizontal.lifl_coord_syncfl.leaf_aggregator": ["config"],
+    "distributed.trainer": OF_TRAINER,
+    "hybrid.trainer": OF_TRAINER,
+    "hybrid.top_aggregator": OF_TOP,
 }
 ALIASES = {
     "trainer": "internal_init load_data init fetch train evaluate upload save_metrics",
@@ -137,10 +145,11 @@ def test_a_role_and_its_constants(package: str, role: str) -> None:
     assert getattr(module, name) is getattr(import_module(f"flame.mode.horizontal.syncfl.{role}"), name)
 
 
-@pytest.mark.parametrize("role", ROLES)
-def test_an_attribute_that_is_not_set_is_named(role: str) -> None:
+@pytest.mark.parametrize("path", MUST_SET)
+def test_statement_15_an_attribute_that_is_not_set_is_named(path: str) -> None:
     """Programs do not call the parent's constructor; what they forget is said at once."""
-    base: Any = getattr(import_module(f"flame.mode.horizontal.{role}"), ROLES[role][0])
+    name = "".join(part.title() for part in path.rpartition(".")[2].split("_"))
+    base: Any = getattr(import_module(f"flame.mode.{path}"), name)
 
     def forgetful(*given: str) -> type:
         def constructor(self: Any) -> None:
@@ -149,7 +158,7 @@ def test_an_attribute_that_is_not_set_is_named(role: str) -> None:
 
         return type("Forgetful", (base,), {"__init__": constructor})
 
-    wanted = MUST_SET[role]
+    wanted = MUST_SET[path]
     forgetful(*wanted)()
     for missing in wanted:
         said = f"Can't instantiate abstract class Forgetful with abstract attributes: {missing}$"
