@@ -1,4 +1,4 @@
-"""What p2p promises beside what every backend does (tests/backend): who is seen, large updates, and nothing left."""
+"""What p2p promises beside what every backend does: who is seen, large updates, and nothing left."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import numpy as np
@@ -19,13 +18,9 @@ import pytest
 from town import House, Town, last, meet, resident_bytes, talk
 from upstream import until
 
-from flame.backend.directory import Seat
-from flame.channel.channel import Channel, Wiring
-from flame.common.fiber import Hub
 from flame.compression.int8 import Int8
 from flame.compression.packed import Packed, pack, packed
 from flame.errors import PeerLost
-from flame.selector.default import Default
 from flame.weights.layout import Weights
 from flame.wire.message import Update
 
@@ -62,19 +57,6 @@ def test_jobs_groups_and_channels_do_not_see_each_other(town: Town) -> None:
     assert "hello" not in a.values() and not any(other.values() for other in others)
 
 
-def test_a_self_loop_never_lists_itself(town: Town) -> None:
-    houses = [town.house(end, X, X) for end in "abc"]
-    meet(*houses)
-    for house in houses:
-        wiring = Wiring(house.backend, Hub(house.backend), str)
-        channel = Channel(Seat(*X, house.end), "x", wiring, Default(generator=Random(0)), "job")
-        assert sorted(channel.all_ends()) == sorted({"a", "b", "c"} - {house.end})
-    for here in houses:
-        for there in houses:
-            if here is not there:
-                talk(here, there)
-
-
 def test_many_small_messages_both_ways_at_once(town: Town) -> None:
     a, b = town.pair()
     for number in range(5000):
@@ -82,18 +64,6 @@ def test_many_small_messages_both_ways_at_once(town: Town) -> None:
         b.send("A", number)
     until(lambda: len(a.values()) == len(b.values()) == 5000, "everything is there")
     assert a.values() == b.values() == list(range(5000))
-
-
-def test_large_and_small_in_order(town: Town) -> None:
-    a, b = town.pair()
-    large = np.arange(3 << 18, dtype=np.float32)
-    for number in range(4):
-        a.send("B", number)
-        a.send("B", large + number)
-    until(lambda: len(b.values()) == 8, "everything is there")
-    for number in range(4):
-        assert b.values()[2 * number] == number
-        assert np.array_equal(b.values()[2 * number + 1], large + number)
 
 
 def test_who_comes_later_meets_everybody(town: Town) -> None:
