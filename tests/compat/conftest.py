@@ -1,4 +1,4 @@
-"""Where programs run, over every network."""
+"""Where programs run, over every network; what roles say in one process."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from two_weights import Said, tapped
 from upstream import Machine, meeting_point
 
 
@@ -19,3 +20,9 @@ def machine(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Machine]
         machine.close()
     left = set(os.listdir("/dev/shm")) - before
     assert not {name for name in left if not name.startswith("tmp")}  # those are others'
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[Said]:
+    """Every update that is taken from a channel, as it was sent."""
+    return tapped(monkeypatch)

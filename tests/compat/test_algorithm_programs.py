@@ -179,7 +179,7 @@ def test_programs_compute_what_is_written(machine: Machine, program: str) -> Non
 
 @pytest.mark.parametrize("hosts", [0, 2])
 @pytest.mark.parametrize("program", CASES)
-def test_a_folder_of_them_computes_the_same(tmp_path: Path, program: str, hosts: int) -> None:
+def test_statement_22_scaffold_and_feddyn_compute_their_formulas(tmp_path: Path, program: str, hosts: int) -> None:
     tags, optimizer, reference = CASES[program]
     result = fibers(tmp_path / "job", program, tags, optimizer, hosts)
     found = np.array([of_aggregator(result, "first"), of_aggregator(result, "second")]).T

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from typing import Any
 
@@ -21,21 +20,6 @@ def test_a_job_of_three_processes(machine: Machine) -> None:
     assert {mine for *_, mine in diary} == {"mine"}  # `self.optimizer` is the program's own
     assert models == [1.0, 2.0, 3.0]
     assert machine.doors() == []
-
-
-def test_updates_weigh_by_their_samples(machine: Machine) -> None:
-    """Sizes 1 and 3 with steps 1 and 5 move the model by 4."""
-    rounds = {"rounds": 6, "work": 0.05}
-    sites = [
-        machine.start("trainer", trainer(hyper={"samples": samples, "learningRate": step, **rounds}), f"site-{samples}")
-        for samples, step in ((1, 1.0), (3, 5.0))
-    ]
-    for samples in (1, 3):
-        until(machine.sign(f"site-{samples}", "loading").exists, "both load")
-    models = ok(machine.start("aggregator", aggregator(hyper=rounds), "top"))
-    assert models[-1] - models[-2] == 4.0  # the first round may begin with one of them
-    for site in sites:
-        ok(site)
 
 
 def test_chains_of_their_own(machine: Machine) -> None:
@@ -177,17 +161,6 @@ def test_a_backend_that_cannot_join_programs_says_what_to_do(machine: Machine) -
     status, _, err = finished(machine.start("trainer", {**trainer(), "backend": "inproc"}, "site"))
     assert status != 0
     assert "inproc cannot join programs that are started one by one" in err and "flame run DIR" in err
-
-
-def test_metrics_of_round_r_are_kept_under_step_r_minus_1(machine: Machine) -> None:
-    registry = {"registry": {"sort": "local", "uri": str(machine.folder / "log")}}
-    top = machine.start("aggregator", aggregator(**registry), "top")
-    site = machine.start("trainer", trainer(**registry), "site")
-    ok(site), ok(top)
-    for name, values in (("train-loss", [1.0, 0.5, 1 / 3]), ("first", [1.0, 2.0, 3.0])):
-        (path,) = (machine.folder / "log").rglob(f"metrics/{name}.csv")
-        rows = list(csv.DictReader(path.read_text().splitlines()))
-        assert [(int(row["round"]), float(row[name])) for row in rows] == list(enumerate(values))
 
 
 def test_torch_programs_with_a_proximal_term(machine: Machine) -> None:

@@ -97,7 +97,7 @@ def fedbuff(goal: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("goal", [1, 2, 3, SITES])
-def test_it_is_fedbuff(tmp_path: Path, goal: int) -> None:
+def test_statement_18_it_is_fedbuff(tmp_path: Path, goal: int) -> None:
     np.testing.assert_allclose(star(tmp_path, goal=goal), fedbuff(goal), rtol=1e-12)
 
 

@@ -118,27 +118,3 @@ def test_a_round_is_the_mean_by_samples(tmp_path: Path) -> None:
     result = flame.run(model=model, train=step, data=sites, hosts=0, rounds=1, out=tmp_path / "run")
     x, y = np.concatenate([x for x, _ in sites]), np.concatenate([y for _, y in sites])
     np.testing.assert_allclose(result.weights().arrays()["w"], 0.1 * x.T @ y / len(y), rtol=1e-6)
-
-
-def test_a_trainer_trains_once_per_round(tmp_path: Path) -> None:
-    """R rounds are R times train and evaluate, at every site."""
-
-    class Counting(flame.Trainer):
-        def initialize(self) -> None:
-            self.model, self.dataset_size, self.trained, self.evaluated = np.zeros(3, np.float32), 1, 0, 0
-
-        def train(self) -> None:
-            self.trained += 1
-
-        def evaluate(self) -> None:
-            self.evaluated += 1
-            self.update_metrics({"trained": self.trained, "evaluated": self.evaluated})
-
-    class Leading(flame.TopAggregator):
-        def initialize(self) -> None:
-            self.model = np.zeros(3, np.float32)
-
-    result = flame.run(trainer=Counting, aggregator=Leading, data=[0] * 4, rounds=6, hosts=0, out=tmp_path / "run")
-    last = [record.values for record in result.metrics if record.round == 6]
-    assert last == [{"trained": 6, "evaluated": 6}] * 4
-    assert len(result.metrics) == 24

@@ -54,7 +54,7 @@ def told(fair: str, model: Any) -> tuple[list[Any], np.ndarray]:
 
 
 @pytest.mark.parametrize("fair", ["SP", "EOP", "CAL"])
-def test_the_bias_of_all_is_that_of_all_samples(fair: str) -> None:
+def test_statement_22_the_bias_of_all_is_that_of_all_samples(fair: str) -> None:
     model = net()
     clients, _ = told(fair, model)
     for client, size in zip(clients, SIZES, strict=True):
@@ -65,7 +65,7 @@ def test_the_bias_of_all_is_that_of_all_samples(fair: str) -> None:
 
 
 @pytest.mark.parametrize("fair", ["SP", "EOP", "CAL"])
-def test_the_term_is_what_it_should_be(fair: str) -> None:
+def test_statement_22_the_term_against_bias_is_what_it_should_be(fair: str) -> None:
     model = net()
     clients, (a, b, c, d) = told(fair, model)
     x, y, g = batches(7)[0]

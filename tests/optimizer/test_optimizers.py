@@ -250,7 +250,7 @@ def test_a_round_without_updates_leaves_the_state(sort):
 
 
 @given(st.lists(st.tuples(st.floats(-9, 9), st.floats(-9, 9)), min_size=1, max_size=6), st.floats(0, 10))
-def test_the_proximal_term_is_half_mu_times_the_squared_distance(pairs, mu):
+def test_statement_22_the_proximal_term_is_half_mu_times_the_squared_distance(pairs, mu):
     now, sent = (np.array(side) for side in zip(*pairs, strict=True))
     term = FedProx(mu=mu).regularizer.get_term(w=[now[:2], now[2:]], w_t=[sent[:2], sent[2:]])
     assert term == pytest.approx(mu / 2 * sum((a - b) ** 2 for a, b in pairs))
