@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
 
 import pytest
-from good_tags import GOOD
+from good_tags import GOOD, Content
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flame.errors import TagError
+from flame.config import BaseModel, Hyperparameters, Optimizer, Selector
+from flame.config.build import configs
+from flame.config.job import read_job
+from flame.errors import ConfigError, TagError
 from flame.tag import Data, Tag, build, expand, read, template
 
+SITE = "https://data.example.org"
 Row = tuple[str, dict[str, str], str]
 
 
@@ -81,11 +90,86 @@ WORKED: dict[str, tuple[dict[str, int], list[Row]]] = {
 }
 
 
+def folder(top: Path, name: str, tag: Content, counts: dict[str, int]) -> Path:
+    """An example as a job's folder: no model is said, as in upstream's own fixtures."""
+    files: dict[str, Any] = {
+        "schema": tag,
+        "job": {"designId": name, "backend": "mqtt", "maxRunTime": 1800, "dataSpecPath": "dataSpec.json"},
+        "dataSpec": [
+            {"role": "trainer", "datasetGroups": {group: of(group, count) for group, count in counts.items()}}
+        ],
+        "datasets": [
+            {"name": one, "url": f"{SITE}/{one}", "realm": "default"} for g, n in counts.items() for one in of(g, n)
+        ],
+    }
+    for file, content in files.items():
+        (top / f"{file}.json").write_text(json.dumps(content))
+    for role in tag["roles"]:
+        (top / role["name"]).mkdir()
+        (top / role["name"] / "main.py").touch()
+    return top
+
+
 @pytest.mark.parametrize("name", WORKED)
-def test_a_worked_example(name: str) -> None:
+def test_statement_32_a_worked_example(tmp_path: Path, name: str) -> None:
+    """Its workers in their order, and all that each one's config says."""
     counts, expected = WORKED[name]
-    found = rows(name, {"trainer": {group: of(group, count) for group, count in counts.items()}})
-    assert found == expected
+    schema = GOOD[name]
+    files = read_job(folder(tmp_path, name, schema, counts))
+    specs = expand(files.tag, files.data, job_id=files.job.id)
+    made = list(configs(files.tag, files.job, specs))
+    assert [(one.role, dict(one.group_association), one.dataset.removeprefix(f"{SITE}/")) for one in made] == expected
+    assert len({one.task_id for one in made}) == len(made)
+    for config in made:
+        assert (config.job.name, config.job.job_id, config.realm) == (name, files.job.id, "")
+        assert (config.backend, config.max_run_time, config.brokers.sort_to_host) == ("mqtt", 1800, {})
+        assert (config.optimizer, config.selector) == (Optimizer(), Selector())
+        assert (config.base_model, config.dependencies or ()) == (BaseModel(), ())
+        assert config.registry is not None and config.registry.sort == "dummy"
+        assert config.hyperparameters == Hyperparameters()
+        rows = {row["name"]: row for row in schema["channels"] if config.role in row["pair"]}
+        assert sorted(config.channels) == sorted(rows)
+        for channel in config.channels.values():
+            row = rows[channel.name]
+            assert (list(channel.pair), channel.description) == (row["pair"], row["description"])
+            assert list(channel.group_by.value) == row.get("groupBy", {"value": ["default"]})["value"]
+            assert {role: list(tags) for role, tags in channel.func_tags.items()} == row["funcTags"]
+            assert channel.backend == row.get("backend", "")
+
+
+def test_statement_32_there_are_the_workers_of_nine_examples() -> None:
+    counts = {name: len(expected) for name, (_, expected) in WORKED.items()}
+    assert sorted(counts.values()) == [2, 3, 4, 5, 6, 7, 7, 7, 11]
+    assert sum(counts.values()) == 52  # upstream has the expected configs of 45
+
+
+WRONG: dict[str, tuple[str, str]] = {
+    "no consumer": ("roles", "no role consumes data"),
+    "no code": ("roles[0].name", "no code for role 'trainer'"),
+    "no such role": ("channels[0].pair[1]", "no role is named 'agregator'"),
+    "no such dataset": ("[0].datasetGroups.us[1]", "no dataset 'us-1.npz'"),
+}
+
+
+@pytest.mark.parametrize("fault", WRONG)
+def test_statement_33_a_worked_error(tmp_path: Path, fault: str) -> None:
+    """Said before anything runs, with its place."""
+    tag = copy.deepcopy(GOOD["mnist"])
+    folder(tmp_path, "mnist", tag, {"us": 1})
+    if fault == "no consumer":
+        del tag["roles"][0]["isDataConsumer"]
+    elif fault == "no code":
+        shutil.rmtree(tmp_path / "trainer")
+    elif fault == "no such role":
+        tag["channels"][0]["pair"][1] = "agregator"
+    else:
+        spec = [{"role": "trainer", "datasetGroups": {"us": of("us", 2)}}]
+        (tmp_path / "dataSpec.json").write_text(json.dumps(spec))
+    (tmp_path / "schema.json").write_text(json.dumps(tag))
+    where, said = WRONG[fault]
+    with pytest.raises((TagError, ConfigError)) as caught:
+        read_job(tmp_path)
+    assert where in str(caught.value) and said in str(caught.value)
 
 
 def test_the_coordinated_example_whose_associations_leave_channels_out() -> None:
