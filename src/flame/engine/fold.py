@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flame.errors import WeightsError
-from flame.optimizer import Step
+from flame.optimizer import Answer, Step
 from flame.privacy import Perturb
 from flame.weights.layout import Allocate, Layout, Weights, plain_memory
 from flame.weights.target import Target
@@ -128,6 +128,7 @@ class WeightedMean:
         samples: float,
         reader: Reader | None = None,
         weighs: tuple[float, float] | None = None,
+        answer: Answer | None = None,
     ) -> None:
         """Fold one update.
 
@@ -140,6 +141,7 @@ class WeightedMean:
             reader: reads the update's bytes; without one they are looked at where they are.
             weighs: by what it is multiplied, and how much that adds to what the sum is divided by; its samples in
                 both cases if that is not given.
+            answer: whose it is, which makes no difference.
 
         Raises:
             WeightsError: another layout than the updates before it, or samples that are negative or not

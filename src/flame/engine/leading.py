@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -20,7 +20,7 @@ from flame.engine.round import Round, Verdict
 from flame.engine.sampling import Sampling
 from flame.engine.simulated import Clock, time_of
 from flame.errors import DecodeError, PeerLost, RunError, TooFewAnswers
-from flame.optimizer import Fold, Optimizer
+from flame.optimizer import Answer, Fold, Optimizer
 from flame.privacy import Cohort, Privacy
 from flame.selector.feedback import heard as heard_by
 from flame.selector.feedback import name_of
@@ -96,9 +96,12 @@ class Leading:
         """The round that is open, or was closed last."""
         return self._round
 
-    def tell(self, sent: Weights, averaged: Collection[str]) -> dict[str, Any]:
-        """The extras of an order with these weights, which may be changed for it."""
-        said = self._optimizer.step.tell(sent, averaged)
+    def tell(self, sent: Weights, adapter: Adapter) -> dict[str, Any]:
+        """The extras of an order with these weights of a model, which may be changed for it."""
+        meet = getattr(self._optimizer, "meet", None)
+        if meet is not None:
+            meet(adapter)
+        said = self._optimizer.step.tell(sent, adapter.averaged)
         return {self._optimizer.name: said} if said else {}
 
     def begin(self) -> None:
@@ -339,7 +342,9 @@ class Leading:
             reader = self._memory.reader(update.weights.data) if here else None
             plain = {**said.plain, **said.weights}
             weighs = self._optimizer.weigh(update.samples, self._round.number - update.round, plain)
-            self._fold.add(update.weights, update.samples, reader, weighs)
+            assert self._asked is not None  # nothing is gathered before somebody was asked
+            answer = Answer(end, update.round, self._asked[1], self._round.asked, self._round.late)
+            self._fold.add(update.weights, update.samples, reader, weighs, answer)
             note = self._hearing.note(said)
             self._make_room(update.weights)
             if said.weights:

@@ -14,11 +14,13 @@ from flame.datasampler import DataSampler, TrainerDataSampler
 from flame.datasampler.fedbalancer import SETTINGS, TrainerHalf
 from flame.engine.gate import Gate
 from flame.engine.simulated import work_of
-from flame.errors import RecipeError
+from flame.errors import ConfigError, RecipeError
 from flame.extend import lookup
 from flame.optimizer import Optimizer
+from flame.optimizer.abstract import Adapted
 from flame.optimizer.halves import Alone
 from flame.privacy import Privacy
+from flame.privacy.default import Default as Unprotected
 from flame.privacy.noise import Noise
 from flame.registry import Registry
 
@@ -30,10 +32,16 @@ def optimizer_of(config: Config) -> Optimizer:
 
     Raises:
         ExtensionError: nobody knows an optimizer of that name.
-        RecipeError: the optimizer does not take such arguments.
+        ConfigError: the optimizer does not take such arguments, or what the name leads to is none.
     """
-    made: Optimizer = _made("optimizer", config.optimizer)
-    return made
+    made: Any = _made("optimizer", config.optimizer)
+    if hasattr(made, "do"):
+        return Adapted(str(config.optimizer.sort), made)
+    if not (hasattr(made, "step") and hasattr(made, "regularizer")):
+        fix = "subclass flame.optimizer.abstract.AbstractOptimizer, or give it the halves of flame.optimizer.Optimizer"
+        raise ConfigError("optimizer.sort", f"{config.optimizer.sort} makes a {type(made).__name__}", fix)
+    found: Optimizer = made
+    return found
 
 
 def gate_of(config: Config) -> Gate:
@@ -62,7 +70,8 @@ def privacy_of(config: Config, seed: int | None = None) -> Privacy:
     source = None if seed is None else f"{seed}/{config.name or config.task_id}/privacy"
     made: Privacy = _made("privacy", config.privacy, noise=Noise(source))
     optimizer = optimizer_of(config)
-    if hasattr(optimizer, "fold") and str(config.privacy.sort) != "default":
+    quiet = isinstance(optimizer, Adapted) and type(made).release is Unprotected.release  # it changes updates only
+    if hasattr(optimizer, "fold") and str(config.privacy.sort) != "default" and not quiet:
         raise RecipeError(
             f"privacy.sort: {config.privacy.sort} protects a mean of numbers; optimizer.sort {optimizer.name} has none"
         )

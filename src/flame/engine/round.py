@@ -29,6 +29,7 @@ class Round:
         late: whether answers to earlier rounds count, and a peer may be asked again once it has answered.
 
     Attributes:
+        late: whether answers to earlier rounds count.
         heard: how many peers have answered.
         folded: how many answers count.
         samples: how many samples are behind them.
@@ -36,7 +37,7 @@ class Round:
 
     def __init__(self, number: int, gate: Gate | None = None, *, late: bool = False) -> None:
         self.number = number
-        self._gate, self._late = gate or Everyone(), late
+        self._gate, self.late = gate or Everyone(), late
         self._asked: dict[str, bool] = {}
         self._order: list[str] = []
         self._at = 0
@@ -48,7 +49,7 @@ class Round:
     def ask(self, ends: Sequence[str]) -> None:
         """These peers have been asked; who had been already stays asked once."""
         for end in ends:
-            if self._late and self._asked.get(end):
+            if self.late and self._asked.get(end):
                 self.reopen(end)
             elif end not in self._asked:
                 self._asked[end] = False
@@ -74,7 +75,7 @@ class Round:
             FOLDED: it counts. EMPTY: it settles the peer and adds nothing. STALE: it is for another round and
             settles nothing. UNASKED: nobody asked, or it has answered before.
         """
-        if number != self.number and not (self._late and number < self.number):
+        if number != self.number and not (self.late and number < self.number):
             return Verdict.STALE
         if self._asked.get(end, True):
             return Verdict.UNASKED

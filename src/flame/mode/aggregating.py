@@ -61,7 +61,8 @@ class TopAggregator(Role):
     def internal_init(self) -> None:
         """Join the channels and make what the config asks for."""
         super().internal_init()
-        self.optimizer = optimizer_of(self.config)
+        self._algorithm = optimizer_of(self.config)
+        self.optimizer: Any = getattr(self._algorithm, "own", self._algorithm)
         self.registry_client = registry_of(self.config)
         self.plugin_manager = PluginManager()
         self._gate = self._closes(self.config)
@@ -162,14 +163,14 @@ class TopAggregator(Role):
 
     def _state(self) -> dict[str, Any]:
         model = None if self.model is None else self._held.adapter(self.model).snapshot()
-        own = {"model": model, "step": self.optimizer.step.state(), "leading": self._leading.state()}
+        own = {"model": model, "step": self._algorithm.step.state(), "leading": self._leading.state()}
         return {**super()._state(), **own, "privacy": self.privacy.state(), "datasampler": state_of(self.datasampler)}
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         super()._restore(state)
         if state["model"] is not None:
             self._held.adapter(self.model).load(state["model"])
-        self.optimizer.step.restore(state["step"])
+        self._algorithm.step.restore(state["step"])
         self._leading.restore(state["leading"])
         self.privacy.restore(state["privacy"])
         put_back(self.datasampler, state["datasampler"])
@@ -191,7 +192,7 @@ class TopAggregator(Role):
         """What is sent out in this round."""
         adapter = self._held.adapter(self.model)
         weights = adapter.snapshot(self._surroundings.memory.allocate)
-        extras = self._leading.tell(weights, adapter.averaged)
+        extras = self._leading.tell(weights, adapter)
         if self._leading.sampling is not None:
             extras |= self._leading.sampling.tells(self._round, self._channel(TAG_DISTRIBUTE))
         return Order(self._round, weights, extras=extras)
@@ -223,7 +224,7 @@ class TopAggregator(Role):
 
     def _leads(self) -> Leading:
         """What carries the rounds out."""
-        return leading_of(self.config, self.optimizer, self._gate, self._surroundings)
+        return leading_of(self.config, self._algorithm, self._gate, self._surroundings)
 
     def _answers(self) -> Tasklet:
         """The tasklets of a round up to its last answer."""
@@ -269,7 +270,8 @@ class MiddleAggregator(Role):
     def internal_init(self) -> None:
         """Join the channels and make what the config asks for."""
         super().internal_init()
-        self.optimizer = optimizer_of(self.config)
+        self._algorithm = optimizer_of(self.config)
+        self.optimizer: Any = getattr(self._algorithm, "own", self._algorithm)
         self._gate = self._closes(self.config)
         self._leading = self._leads()
         self._leading.privacy = self.privacy = privacy_of(self.config, self._surroundings.seed)
@@ -349,7 +351,7 @@ class MiddleAggregator(Role):
 
     def _leads(self) -> Leading:
         """What carries the rounds below out."""
-        return leading_of(self.config, self.optimizer, self._gate, self._surroundings)
+        return leading_of(self.config, self._algorithm, self._gate, self._surroundings)
 
     def _answers(self) -> Tasklet:
         """The tasklets of a round up to its last answer."""
@@ -358,12 +360,12 @@ class MiddleAggregator(Role):
         return distribute >> quiet("aggregate", self.get, TAG_AGGREGATE)
 
     def _state(self) -> dict[str, Any]:
-        own = {"step": self.optimizer.step.state(), "leading": self._leading.state(), "privacy": self.privacy.state()}
+        own = {"step": self._algorithm.step.state(), "leading": self._leading.state(), "privacy": self.privacy.state()}
         return {**super()._state(), **own, "begun": self._begun}
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         super()._restore(state)
-        self.optimizer.step.restore(state["step"])
+        self._algorithm.step.restore(state["step"])
         self._leading.restore(state["leading"])
         self.privacy.restore(state["privacy"])
         self._begun = state["begun"]

@@ -24,7 +24,7 @@ from flame.optimizer import Optimizer
 class _Asynchronous(Role):
     """What the top and those in between have in common."""
 
-    optimizer: Optimizer
+    _algorithm: Optimizer
     _gate: Gate
     _leading: Leading
 
@@ -32,7 +32,8 @@ class _Asynchronous(Role):
     def _closes(cls, config: Config) -> Gate:
         if optimizer_of(config).synchronous:
             raise RecipeError(
-                f"optimizer.sort: {config.optimizer.sort} is synchronous: its halves have to agree on the round"
+                f"optimizer.sort: {config.optimizer.sort} is synchronous: its halves have to agree on the round,"
+                " or its `do` takes all updates at once, without a `scale_add_agg_weights`"
             )
         return _goal_of(config)
 
@@ -40,7 +41,7 @@ class _Asynchronous(Role):
         around, patience_s = self._surroundings, self.config.network.patience
         clock = clock_of(self.config)
         arrivals = arrivals_of(clock, around.fiber)
-        return Streaming(self.optimizer, around.memory, self._gate, patience_s, clock, arrivals=arrivals)
+        return Streaming(self._algorithm, around.memory, self._gate, patience_s, clock, arrivals=arrivals)
 
     def _begin(self) -> None:
         self._leading.begin()

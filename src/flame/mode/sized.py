@@ -134,7 +134,7 @@ class TopAggregator(aggregating.TopAggregator):
             if end not in self._unused:
                 self._hear(channel, end)
         self._unused = {end: size for end, size in self._unused.items() if end in set(ends)}
-        step = self.optimizer.step
+        step = self._algorithm.step
         assert isinstance(step, Crowd)  # `only` says so
         step.sized(self._unused)
 

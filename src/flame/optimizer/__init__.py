@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from flame.weights.adapters import Adapter
 from flame.weights.layout import Allocate, Layout, Weights
 from flame.weights.target import Target
+from flame.wire.message import Order
 
 Said = Mapping[str, Any]
 """What one half says to the other: plain values, and `Weights` of the model's layout, by name."""
@@ -133,10 +134,29 @@ class Step(Protocol):
         """Go on from what `state` returned."""
 
 
+class Answer(NamedTuple):
+    """Whose update it is that is folded.
+
+    Attributes:
+        end: its sender.
+        round: the round that it is for.
+        order: what was sent out in the round in which it counts.
+        asked: how many were asked in that round, so far.
+        late: whether answers to earlier rounds count.
+    """
+
+    end: str
+    round: int
+    order: Order
+    asked: int
+    late: bool
+
+
 class Fold(Protocol):
     """What becomes of the updates of a round: their weighted mean, unless an optimizer has a `fold` of its own.
 
     An optimizer whose updates cannot be averaged has an attribute `fold`, a class or function that makes an empty one.
+    If it has a method `meet` besides, that is given the model's adapter before each order of the worker at the top.
     """
 
     @property
@@ -157,6 +177,7 @@ class Fold(Protocol):
         samples: float,
         reader: Callable[[int, NDArray[Any]], None] | None = None,
         weighs: tuple[float, float] | None = None,
+        answer: Answer | None = None,
     ) -> None:
         """Take one update; its peer is asked for the bytes when they are needed."""
 

@@ -56,7 +56,7 @@ class Union:
         """As many: all count alike."""
         return float(self.folded)
 
-    def add(self, update: Weights, samples: float, reader: Any = None, weighs: Any = None) -> None:
+    def add(self, update: Weights, samples: float, reader: Any = None, weighs: Any = None, answer: Any = None) -> None:
         """Take the trees of one more; how many samples are behind them does not matter."""
         self._updates.append(update)
 

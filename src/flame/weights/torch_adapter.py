@@ -124,6 +124,11 @@ class TorchAdapter:
             self.layout = layout
 
 
+def tensors(arrays: Mapping[str, NDArray[Any]]) -> dict[str, torch.Tensor]:
+    """Arrays as tensors, over the same memory."""
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
 class _Place(NamedTuple):
     """One tensor of a model: its name, and the dict of its module that holds it."""
 

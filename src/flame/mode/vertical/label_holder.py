@@ -91,7 +91,7 @@ class LabelHolder(TopAggregator):
         return split_gate(config)
 
     def _leads(self) -> Joining:
-        return Joining(self.optimizer, self._surroundings.memory, self._gate, self.config.network.patience)
+        return Joining(self._algorithm, self._surroundings.memory, self._gate, self.config.network.patience)
 
     def _answers(self) -> Tasklet:
         batches = Loop(loop_check_fn=lambda: not self._batches)

@@ -1,0 +1,1 @@
+"""Client halves of optimizers, as they are written for Cisco's Flame."""
