@@ -22,7 +22,7 @@ FlameError
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 
 class FlameError(Exception):
@@ -65,12 +65,14 @@ class ExtensionError(FlameError, ValueError):
     Attributes:
         kind: the room, e.g. `optimizer`.
         name: the name that was asked for.
-        known: the names that there are.
+        known: the names that there are; the nearest of them is guessed at in the message.
     """
 
     def __init__(self, kind: str, name: str, known: Sequence[str]) -> None:
         self.kind, self.name, self.known = kind, name, tuple(known)
-        super().__init__(f"no {kind} named {name!r}; there are: {', '.join(self.known) or 'none'}")
+        close = nearest(name, self.known)
+        meant = f" (did you mean {close!r}?)" if close else ""
+        super().__init__(f"no {kind} named {name!r}{meant}; there are: {', '.join(self.known) or 'none'}")
 
 
 class WeightsError(FlameError, ValueError):
@@ -165,3 +167,12 @@ def _said(traceback: str) -> str:
     lines = traceback.strip().splitlines() or ["no traceback"]
     remarks = [number for number, line in enumerate(lines) if line == "-" * len(line) and len(line) > 9]
     return lines[remarks[-1] - 1] if remarks and remarks[-1] else lines[-1]
+
+
+def nearest(name: str, known: Collection[str], cutoff: float = 0.6) -> str:
+    """The known name that is most like this one, or ""."""
+    import difflib  # only who has made a mistake needs it
+
+    lowered = {candidate.lower(): candidate for candidate in known}
+    found = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=cutoff)
+    return lowered[found[0]] if found else ""

@@ -163,7 +163,16 @@ def channels(**change: Any) -> dict[str, Any]:
             "optimizer",
             "no optimizer named 'sgd'; there are: ditto, fedadagrad, fedadam",
         ),
-        ({"selector": {"sort": "best", "kwargs": {}}}, "selector", "no selector named 'best'"),
+        (
+            {"selector": {"sort": "best", "kwargs": {}}},
+            "selector",
+            "no selector named 'best'; there are: default, fedb",
+        ),
+        (
+            {"optimizer": {"sort": "FedAdm"}},
+            "optimizer",
+            "no optimizer named 'FedAdm' (did you mean 'fedadam'?); there are: ditto, fedadagrad, fedadam",
+        ),
         ({"selector": {"kwargs": []}}, "selector.kwargs", "expected `object`, got `array`"),
         ({"registry": {"sort": ""}}, "registry", "no registry named ''"),
         ({"role": None}, "role", "is missing"),

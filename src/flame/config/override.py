@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flame.config.records import JSON_NAMES
-from flame.errors import ConfigError
-from flame.tag.finding import nearest
+from flame.errors import ConfigError, nearest
 
 _CHOICE = ("sort", "kwargs")
 

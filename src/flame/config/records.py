@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import force_setattr
 
-from flame.errors import ConfigError
+from flame.errors import ConfigError, ExtensionError
 from flame.extend import BUILT_IN, names
 
 GROUPBY_DEFAULT_GROUP = "default"
@@ -90,7 +90,7 @@ def known_sort(kind: str, known: type[StrEnum], sort: str) -> str:
     """The enumeration's member of that name, or the name itself if it is registered.
 
     Raises:
-        ValueError: it is neither; the message lists what there is.
+        ExtensionError: it is neither; the message lists what there is.
     """
     if sort in known.__members__.values():
         return known(sort)
@@ -98,7 +98,7 @@ def known_sort(kind: str, known: type[StrEnum], sort: str) -> str:
     if (kind, sort) in BUILT_IN or sort in (registered := names(kind)):
         return sort
     there = sorted({*map(str, known), *registered})
-    raise ValueError(f"no {kind} named {sort!r}; there are: {', '.join(there)}")
+    raise ExtensionError(kind, sort, there)
 
 
 class Job(Struct, frozen=True, rename={"job_id": "id"}):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+
+from flame.errors import nearest
 
 _PLAIN_KEY = re.compile(r"[A-Za-z_][\w-]*\Z")
 
@@ -50,13 +51,6 @@ def join(path: str, *steps: str | int) -> str:
     """A path, continued: `join("channels[1]", "groupBy")` is `channels[1].groupBy`."""
     tail = at(*steps)
     return f"{path}.{tail}" if path and not tail.startswith("[") else path + tail
-
-
-def nearest(name: str, known: Collection[str], cutoff: float = 0.6) -> str:
-    """The known name that is most like this one, or ""."""
-    lowered = {candidate.lower(): candidate for candidate in known}
-    found = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=cutoff)
-    return lowered[found[0]] if found else ""
 
 
 def hint(name: str, known: Collection[str]) -> str:

@@ -11,9 +11,10 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from flame.errors import nearest
 from flame.tag import protocol
 from flame.tag.compression import fault
-from flame.tag.finding import at, hint, nearest
+from flame.tag.finding import at, hint
 from flame.tag.protocol import Action
 from flame.tag.schema import Channel, Role, Tag
 
