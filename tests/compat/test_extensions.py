@@ -11,8 +11,12 @@ import pytest
 
 import flame
 from flame import extend
+from flame.datasampler import AbstractDataSampler
+from flame.datasamplers import datasampler_provider
 from flame.errors import ConfigError
 from flame.plugin import PluginManager, PluginType
+from flame.privacies import privacy_provider
+from flame.privacy.default import DefaultPrivacy
 from flame.registry.abstract import AbstractRegistryClient
 from flame.selector import AbstractSelector
 
@@ -89,6 +93,89 @@ def test_a_programs_own_registry_is_given_the_metrics(tmp_path: Path) -> None:
     assert [(epoch, kept) for epoch, kept in KEPT if kept.get("loss") == 3.0] == [(n, {"loss": 3.0}) for n in range(4)]
 
 
+class Halving(DefaultPrivacy):
+    """Sends half of every update; takes what it sees apart."""
+
+    def __init__(self, by: float) -> None:
+        self.by, self.seen = by, 0
+
+    def apply_dp_fn(self, delta_weights: Any) -> Any:
+        self.seen += 1
+        return {name: array * self.by for name, array in delta_weights.items()}
+
+
+class Odd(AbstractDataSampler):
+    """Trains on the items that the aggregator's half lets it: those from its round on."""
+
+    class Trains(AbstractDataSampler.AbstractTrainerDataSampler):
+        first = 0
+
+        def load_dataset(self, dataset: Any) -> Any:
+            return list(dataset)
+
+        def sample(self, dataset: Any, **kwargs: Any) -> Any:
+            return dataset[self.first :]
+
+        def get_metadata(self) -> dict[str, Any]:
+            return {"left": self.first}
+
+        def handle_metadata_from_aggregator(self, metadata: Any) -> None:
+            self.first = metadata["first"]
+
+    class Leads(AbstractDataSampler.AbstractAggregatorDataSampler):
+        def get_metadata(self, round: int, ends: Any) -> dict[str, Any]:
+            return {"first": round - 1}
+
+        def handle_metadata_from_trainer(self, metadata: Any, end: str, channel: Any) -> None:
+            ASKED.append((metadata["left"], [end]))
+
+    def __init__(self, **kwargs: Any) -> None:
+        assert kwargs["epochs"] == 1 and kwargs["own"] == 7  # hyperparameters are among them
+        self.trainer_data_sampler, self.aggregator_data_sampler = Odd.Trains(), Odd.Leads()
+
+
+def test_a_programs_own_filter_of_updates_and_its_own_sampler(tmp_path: Path) -> None:
+    privacy_provider.register("halving", Halving)
+    datasampler_provider.register("odd", Odd)
+    halved = run(tmp_path / "halved", **{"privacy.sort": "halving", "privacy.kwargs.by": 0.5})
+    assert halved.weights().arrays()["w"].tolist() == [5.0, 5.0]  # half of four rounds of 2.5
+
+    class Site(flame.Trainer):
+        def load_data(self) -> None:
+            self.items = self.datasampler.load_dataset(self.data)
+            self.dataset_size = len(self.items)
+
+        def initialize(self) -> None:
+            self.model = model()
+
+        def train(self) -> None:
+            self.model["w"] += sum(self.datasampler.sample(self.items))
+
+    class Top(flame.TopAggregator):
+        def initialize(self) -> None:
+            self.model = model()
+
+    chosen = {"datasampler.sort": "odd", "datasampler.kwargs.own": 7}
+    sampled = flame.run(
+        trainer=Site, aggregator=Top, data=[(1.0, 2.0, 4.0)], hosts=0, rounds=3, out=tmp_path / "odd", set=chosen
+    )
+    assert sampled.weights().arrays()["w"].tolist() == [7.0 + 6.0 + 4.0] * 2
+    assert [left for left, _ in ASKED] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("kind", "own", "kwargs", "said"),
+    [
+        ("selector", Lowest, {}, r"selector\.kwargs: own does not take them: 'k'"),
+        ("privacy", Halving, {"to": 1}, r"privacy\.kwargs: own does not take them: .*unexpected keyword argument 'to'"),
+    ],
+)
+def test_settings_that_it_does_not_take(tmp_path: Path, kind: str, own: type, kwargs: Any, said: str) -> None:
+    extend.register(kind, "own", own)
+    with pytest.raises(ConfigError, match=said):
+        run(tmp_path, **{f"{kind}.sort": "own", f"{kind}.kwargs": kwargs})
+
+
 def test_what_nobody_registered_is_a_value_error() -> None:
     from flame.optimizers import optimizer_provider
     from flame.selectors import selector_provider
@@ -97,6 +184,8 @@ def test_what_nobody_registered_is_a_value_error() -> None:
     assert selector_provider.get("random", k=1).select(["a"], {}) == ["a"]
     with pytest.raises(ValueError, match="no optimizer named 'nosuch'"):
         optimizer_provider.get("nosuch")
+    selector_provider.register("lowest", Lowest)
+    assert isinstance(selector_provider.get("lowest", k=3), Lowest)
 
 
 ANALYZER = """

@@ -13,9 +13,8 @@ from flame.channel.coding import Message
 from flame.channel.packing import packing_of
 from flame.channel.surroundings import Surroundings, around
 from flame.config import Config
-from flame.extend import lookup
-from flame.selector import AbstractSelector, Selector
-from flame.selector.abstract import Adapted
+from flame.selector import Selector
+from flame.selector.making import selector_of
 
 
 class ChannelManager:
@@ -137,14 +136,8 @@ class ChannelManager:
         return (first, second) if self._config.role == first else (second, first)
 
     def _selector(self, channel: str) -> Selector:
-        sort, kwargs = self._config.selector.sort, dict(self._config.selector.kwargs)
-        kwargs.pop("//", None)
         seed = self.surroundings.seed
         generator = random.Random(
             None if seed is None else f"{seed}/{self._config.name or self._config.task_id}/{channel}"
         )
-        factory = lookup("selector", str(sort))
-        if isinstance(factory, type) and issubclass(factory, AbstractSelector):
-            return Adapted(factory(**kwargs))
-        made: Selector = factory(generator=generator, **kwargs)
-        return made
+        return selector_of(str(self._config.selector.sort), self._config.selector.kwargs, generator)

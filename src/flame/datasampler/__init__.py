@@ -9,15 +9,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from flame.datasampler.abstract import (
+    AbstractAggregatorDataSampler,
+    AbstractDataSampler,
+    AbstractTrainerDataSampler,
+)
+from flame.datasampler.ends import Ends
+
+__all__ = [
+    "NAME",
+    "AbstractAggregatorDataSampler",
+    "AbstractDataSampler",
+    "AbstractTrainerDataSampler",
+    "AggregatorDataSampler",
+    "DataSampler",
+    "Ends",
+    "TrainerDataSampler",
+]
+
 NAME = "datasampler"
 """The extra by which the halves talk."""
-
-
-class Ends(Protocol):
-    """What an aggregator's half sees of its channel."""
-
-    def get_end_property(self, end: str, key: str) -> object:
-        """What is known about a peer: `round_duration`, in seconds; None where everybody takes equally long."""
 
 
 class TrainerDataSampler(Protocol):

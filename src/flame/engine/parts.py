@@ -5,22 +5,24 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
+from flame.common.own import made_with
 from flame.common.settings import refuse_others
 from flame.config import Config
 from flame.config import Gate as GateChoice
 from flame.config import Optimizer as OptimizerChoice
 from flame.config import Privacy as PrivacyChoice
-from flame.datasampler import DataSampler, TrainerDataSampler
+from flame.datasampler import AbstractDataSampler, DataSampler, TrainerDataSampler
 from flame.datasampler.fedbalancer import SETTINGS, TrainerHalf
 from flame.engine.gate import Gate
 from flame.engine.simulated import work_of
 from flame.errors import ConfigError, RecipeError
 from flame.extend import lookup
 from flame.optimizer import Optimizer
-from flame.optimizer.abstract import Adapted
+from flame.optimizer.abstract import AbstractOptimizer, Adapted
 from flame.optimizer.halves import Alone
 from flame.privacy import Privacy
 from flame.privacy.default import Default as Unprotected
+from flame.privacy.default import DefaultPrivacy
 from flame.privacy.noise import Noise
 from flame.registry import Registry
 
@@ -97,7 +99,10 @@ def sampler_of(config: Config) -> DataSampler:
     if str(config.datasampler.sort) == "fedbalancer":
         own = [key for key in kwargs if key not in hyper]
         refuse_others("datasampler", "fedbalancer", [key for key in own if key not in SETTINGS], SETTINGS)
-    made: DataSampler = lookup("datasampler", str(config.datasampler.sort))(**kwargs)
+    sort = str(config.datasampler.sort)
+    factory = lookup("datasampler", sort)
+    programs = isinstance(factory, type) and issubclass(factory, AbstractDataSampler)
+    made: DataSampler = made_with("datasampler", sort, factory, kwargs) if programs else factory(**kwargs)
     return made
 
 
@@ -129,9 +134,19 @@ def registry_of(config: Config) -> Registry:
 
 
 def _made(kind: str, choice: Choice, **more: Any) -> Any:
-    """What a config has chosen, with the settings that it gives; comments among them are left out."""
+    """What a config has chosen, with the settings that it gives; comments among them are left out.
+
+    A class of a program's own, in the form of Cisco's Flame, is given the settings alone.
+    """
     kwargs = {key: value for key, value in choice.kwargs.items() if key != "//"}
-    return lookup(kind, str(choice.sort))(**kwargs, **more)
+    sort = str(choice.sort)
+    factory = lookup(kind, sort)
+    if not (isinstance(factory, type) and issubclass(factory, (AbstractOptimizer, DefaultPrivacy))):
+        return factory(**kwargs, **more)
+    made = made_with(kind, sort, factory, kwargs)
+    if isinstance(made, DefaultPrivacy):
+        made.name = sort
+    return made
 
 
 def patience_of(config: Config) -> float:

@@ -215,6 +215,9 @@ class Trainer(Role):
             raise RecipeError(
                 f"privacy.sort: {self.privacy.name} protects the update, and {', '.join(said)} would go beside it"
             )
+        meet = getattr(self.privacy, "meet", None)
+        if meet is not None:
+            meet(self._held.adapter(self.model))
         delta_out, samples = self.privacy.outgoing(delta, samples)
         if self.privacy.epsilon is not None:
             self.update_metrics({"epsilon": self.privacy.epsilon})

@@ -10,11 +10,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from flame.common.own import own_state, put_back
 from flame.common.typing import ModelWeights
 from flame.errors import ConfigError, RunError, WeightsError
 from flame.optimizer import Answer, Perturb, Said, Step
 from flame.optimizer.halves import Alone, BySamples, Plain
-from flame.optimizer.kept import own_state, put_back
 from flame.optimizer.regularizer.default import Regularizer
 from flame.optimizer.train_result import TrainResult
 from flame.weights.adapters import Adapter

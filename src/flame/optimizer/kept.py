@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
 
 import numpy as np
 
@@ -77,22 +76,3 @@ class Kept:
             wanted = f"{', '.join(names)} and {last}" if names else last
             raise ConfigError("optimizer", f"a state of {wanted} is needed, not of {', '.join(state)}")
         self._kept = kept
-
-
-def own_state(part: Any) -> dict[str, Any]:
-    """What must be kept of an object that a program has written: its `state_dict`, or else its attributes.
-
-    Functions, and a `regularizer`, which is kept with the trainer that has it, are left out.
-    """
-    if hasattr(part, "state_dict"):
-        return dict(part.state_dict())
-    return {name: value for name, value in vars(part).items() if name != "regularizer" and not callable(value)}
-
-
-def put_back(part: Any, state: Mapping[str, Any]) -> None:
-    """Let such an object go on from what `own_state` returned."""
-    if hasattr(part, "load_state_dict"):
-        part.load_state_dict(state)
-    else:
-        for name, value in state.items():
-            setattr(part, name, value)

@@ -15,6 +15,7 @@ from flame.engine.parts import optimizer_of
 from flame.errors import ConfigError
 from flame.extend import lookup
 from flame.registry.journal import Checkpoint, newest
+from flame.selector.making import selector_of
 from flame.tag import Tag
 
 
@@ -70,9 +71,8 @@ def refuse_what_cannot_be_kept(config: Config) -> None:
         ConfigError: the selector, the optimizer or a compressor has no `state()` and `restore()`.
     """
     optimizer = optimizer_of(config)
-    arguments = {key: value for key, value in config.selector.kwargs.items() if key != "//"}
     made = [
-        ("selector.sort", lookup("selector", str(config.selector.sort))(generator=Random(0), **arguments)),
+        ("selector.sort", selector_of(str(config.selector.sort), config.selector.kwargs, Random(0))),
         ("optimizer.sort", optimizer.step),
         ("optimizer.sort", optimizer.regularizer),
     ]

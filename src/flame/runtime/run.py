@@ -21,7 +21,6 @@ from flame.config.build import configs
 from flame.config.job import JobFiles
 from flame.engine.parts import gate_of, optimizer_of
 from flame.errors import ConfigError, FlameError, RunError, TagError
-from flame.extend import lookup
 from flame.mode.role import Role
 from flame.mode.suited import suited
 from flame.registry.journal import Checkpoint, newest
@@ -33,6 +32,7 @@ from flame.runtime.program import load
 from flame.runtime.record import Record, Settings, command_line, readable_names
 from flame.runtime.reports import Report
 from flame.runtime.resuming import check_job, refuse_what_cannot_be_kept
+from flame.selector.making import selector_of
 from flame.tag import Action, check, expand
 
 
@@ -237,8 +237,7 @@ def _try_settings(config: Config, program: type[Role]) -> None:
     gate_of(config)
     for channel in config.channels.values():
         packing_of(channel)
-    kwargs = {key: value for key, value in config.selector.kwargs.items() if key != "//"}
-    lookup("selector", str(config.selector.sort))(generator=Random(0), **kwargs)
+    selector_of(str(config.selector.sort), config.selector.kwargs, Random(0))
 
 
 def _cores() -> int:

@@ -32,6 +32,11 @@ class AbstractSelector(ABC):
         """The ids of the chosen ends, each with a property to set on it, as (key, value), or None."""
 
 
+def is_own(factory: Any) -> bool:
+    """Whether a factory makes selectors that are written for Cisco's Flame: they take their settings alone."""
+    return isinstance(factory, type) and issubclass(factory, AbstractSelector)
+
+
 class Adapted:
     """An `AbstractSelector` on a channel of ours.
 

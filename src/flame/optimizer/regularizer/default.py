@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from flame.common.constants import TrainState
+from flame.common.own import own_state, put_back
 from flame.optimizer import Said, Trained
 from flame.optimizer.halves import Silent
-from flame.optimizer.kept import own_state, put_back
 from flame.weights.adapters import Adapter
 from flame.weights.layout import Weights
 
