@@ -60,6 +60,18 @@ PATHS = [
     ("flame.privacies", "privacy_provider"),
     ("flame.registries", "registry_provider"),
     ("flame.backends", "backend_provider"),
+    ("flame.optimizer.abstract", "AbstractOptimizer"),
+    ("flame.optimizer.regularizer.default", "Regularizer"),
+    ("flame.optimizer.train_result", "TrainResult"),
+    ("flame.datasampler", "AbstractDataSampler"),
+    ("flame.privacy.default", "DefaultPrivacy"),
+    ("flame.monitor.runtime", "time_tasklet"),
+    ("flame.mode.composer", "ComposerContext"),
+    ("flame.channel_manager", "custom_excepthook"),
+    ("flame.config", "Groups"),
+    ("flame.config", "FuncTags"),
+    ("flame.config", "ChannelConfigs"),
+    ("flame.config", "Broker"),
 ]
 ROLES = {
     "trainer": ("Trainer", {"TAG_FETCH": "fetch", "TAG_UPLOAD": "upload"}, ["fetch", "upload"]),

@@ -29,6 +29,16 @@ from flame.config.records import (
     Selector,
     SelectorType,
 )
+from flame.config.upstream import (
+    ChannelConfigs,
+    FuncTags,
+    Groups,
+    transform_brokers,
+    transform_channel,
+    transform_channels,
+    transform_config,
+    transform_hyperparameters,
+)
 from flame.config.worker import Config, read_config
 from flame.tag import Channel, GroupBy
 
@@ -40,12 +50,15 @@ __all__ = [
     "BaseModel",
     "Broker",
     "Channel",
+    "ChannelConfigs",
     "Config",
     "DataSampler",
     "DataSamplerType",
+    "FuncTags",
     "Gate",
     "GateType",
     "GroupBy",
+    "Groups",
     "Hyperparameters",
     "Job",
     "JobSpec",
@@ -60,4 +73,9 @@ __all__ = [
     "SelectorType",
     "load_json",
     "read_config",
+    "transform_brokers",
+    "transform_channel",
+    "transform_channels",
+    "transform_config",
+    "transform_hyperparameters",
 ]

@@ -241,6 +241,20 @@ def compression_from(value: object, path: str, *, tried: bool = True) -> Compres
     return choice
 
 
+def channel_of(content: Mapping[str, Any], role: str = "") -> Channel:
+    """One entry of a config's `channels`.
+
+    Args:
+        content: what was read.
+        role: of which there have to be function tags; "" for no matter.
+
+    Raises:
+        ConfigError: something is missing, or does not fit.
+    """
+    row = convert(content, _Channel, path="channels[0]")
+    return _channel(row, role or row.pair[0], 0, "")
+
+
 def _network(network: Network, source: str) -> Network:
     """The settings with the files where they are: a relative name is beside the file that it stands in."""
     if any(network.files) and not all(network.files):

@@ -8,7 +8,7 @@ loop's last its first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import Token
 from functools import partial
 from time import perf_counter
@@ -17,6 +17,9 @@ from typing import NamedTuple
 from flame.errors import WorkflowError
 from flame.mode.enums import LoopIndicator
 from flame.mode.tasklet import Chain, ChainError, Check, LoopEndError, Owner, Tasklet, composing
+from flame.mode.views import ComposerContext, Views
+
+__all__ = ["CloneComposer", "Composer", "ComposerContext", "UnknownUnlinked"]
 
 
 class UnknownUnlinked(WorkflowError, KeyError):
@@ -26,7 +29,7 @@ class UnknownUnlinked(WorkflowError, KeyError):
         return str(self.args[0])
 
 
-class Composer:
+class Composer(Views):
     """Builds and runs a workflow: `with Composer() as composer: a >> Loop(done)(b >> c) >> d`.
 
     Tasklets made inside the `with` block belong to it; they may be chained later too. The open composer is
@@ -177,6 +180,15 @@ class Composer:
         if alias not in self._unlinked:
             raise UnknownUnlinked(f"no unlinked tasklet {alias}; there are: {', '.join(self._unlinked) or 'none'}")
         return self._unlinked[alias]
+
+    @property
+    def unlinked_tasklets(self) -> Mapping[str, Tasklet]:
+        """The tasklets that `unlink` has set free and that are in no chain yet, by alias."""
+        return self._unlinked
+
+    def clear_unlinked_tasklet_state(self) -> None:
+        """Forget the tasklets that `unlink` has set free and that are in no chain yet."""
+        self._unlinked = {}
 
     def print(self) -> None:
         """Print the chain as one would write it."""

@@ -147,6 +147,37 @@ class Tasklet:
             raise WorkflowError(f"tasklet {self.alias} was made outside of a `with Composer()` block")
         return self.composer
 
+    def get_root(self) -> Tasklet:
+        """The tasklet that its chain begins with; itself if it stands in none."""
+        return self._edge(0)
+
+    def get_ender(self) -> Tasklet:
+        """The tasklet that its chain ends with; itself if it stands in none."""
+        return self._edge(-1)
+
+    def is_last_in_loop(self) -> bool:
+        """Whether a loop ends with it."""
+        return LoopIndicator.END in self.loop_state
+
+    def is_loop_done(self) -> bool:
+        """Whether the innermost loop that it is in is done; true where it is in none."""
+        node: Tasklet | Chain = self
+        while (parent := node.parent) is not None:
+            if parent.check is not None:
+                return bool(parent.check())
+            node = parent
+        return True
+
+    def is_continue(self) -> bool:
+        """Whether its continue function, if it has one, sends the workflow back now."""
+        return self.continue_fn is not None and bool(self.continue_fn())
+
+    def _edge(self, position: int) -> Tasklet:
+        node: Tasklet | Chain = self
+        while node.parent is not None:
+            node = node.parent
+        return self if isinstance(node, Tasklet) else node.edge(position)[position]
+
     def do(self) -> object:
         """Run its function once."""
         return self.func(*self.args, **self.kwargs)
