@@ -178,6 +178,7 @@ def test_on_a_channel_to_its_own_role_a_worker_does_not_list_itself() -> None:
     nodes = [room.sit(f"n{number}", "node", "node") for number in range(3)]
     assert [list(node.all_ends()) for node in nodes] == [["n1", "n2"], ["n0", "n2"], ["n0", "n1"]]
     assert not nodes[0].has("n0")
+    assert len({node.ends_digest() for node in nodes}) == 1 != len(nodes[0].ends_digest())
     nodes[0].broadcast("hello")
     assert nodes[0].is_rxq_empty("n0") and nodes[1].recv("n0")[0] == nodes[2].recv("n0")[0] == "hello"
 
@@ -185,7 +186,7 @@ def test_on_a_channel_to_its_own_role_a_worker_does_not_list_itself() -> None:
 def test_alone_on_a_channel_to_its_own_role_nobody_is_there() -> None:
     room = Room()
     node = room.sit("n", "node", "node")
-    assert node.empty() and node.one_end() is None and node.await_join(0.01) is True
+    assert node.empty() and node.one_end() is None and node.await_join(0.01) is True and node.ends_digest() == ""
 
 
 def test_await_join_says_whether_it_timed_out() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 import flame
 from flame import extend
+from flame.common.constants import PROP_ROUND_END_TIME
 from flame.datasampler import AbstractDataSampler
 from flame.datasamplers import datasampler_provider
 from flame.errors import ConfigError
@@ -22,6 +24,7 @@ from flame.selector import AbstractSelector
 
 ASKED: list[tuple[int, list[str]]] = []
 KEPT: list[tuple[int, dict[str, Any]]] = []
+DATED: list[Any] = []
 
 
 class Lowest(AbstractSelector):
@@ -34,6 +37,7 @@ class Lowest(AbstractSelector):
     def select(self, ends: dict[str, Any], channel_props: dict[str, Any]) -> dict[str, Any]:
         order = sorted(ends, key=lambda end: (ends[end].get_property("times") or 0, end))[: self.k]
         ASKED.append((channel_props.get("round", 0), order))
+        DATED.extend(end.get_property(PROP_ROUND_END_TIME) for end in ends.values())
         return {end: ("times", (ends[end].get_property("times") or 0) + 1) for end in order}
 
 
@@ -45,7 +49,7 @@ class Remembering(AbstractRegistryClient):
     def setup_run(self) -> None: ...
 
     def save_metrics(self, epoch: int, metrics: Any) -> None:
-        KEPT.append((epoch, {key: value for key, value in metrics.items() if "." not in key}))
+        KEPT.append((epoch, dict(metrics)))
 
     def save_params(self, hyperparameters: Any) -> None: ...
 
@@ -59,6 +63,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extend, "_registered", {})
     ASKED.clear()
     KEPT.clear()
+    DATED.clear()
 
 
 def model() -> dict[str, np.ndarray]:
@@ -82,6 +87,7 @@ def test_a_programs_own_selector_says_who_is_asked(tmp_path: Path) -> None:
     leader = [(round_, order) for round_, order in ASKED if len(order) == 2]
     turns = [set(order) for _, order in leader]
     assert len(turns) == 4
+    assert {round_ for round_, _ in filter(None, DATED)} == {1, 2, 3}
     assert turns[0] != turns[1] and turns[0] | turns[1] == turns[2] | turns[3] and len(turns[0] | turns[1]) == 4
 
 
@@ -90,7 +96,12 @@ def test_a_programs_own_registry_is_given_the_metrics(tmp_path: Path) -> None:
 
     registry_provider.register("remembering", Remembering)
     run(tmp_path, **{"registry.sort": "remembering"})
-    assert [(epoch, kept) for epoch, kept in KEPT if kept.get("loss") == 3.0] == [(n, {"loss": 3.0}) for n in range(4)]
+    third = [(epoch, kept) for epoch, kept in KEPT if kept.get("loss") == 3.0]
+    assert [epoch for epoch, _ in third] == [0, 1, 2, 3]
+    for _, kept in third:
+        assert kept["recv.bytes"] >= 16 and abs(kept["train.starttime"] - time.time()) < 60
+        assert 0 <= kept["train.runtime"] < 60
+    assert all(kept["send.bytes"] == 16 for _, kept in third[:3])
 
 
 class Halving(DefaultPrivacy):
@@ -127,6 +138,10 @@ class Odd(AbstractDataSampler):
             return {"first": round - 1}
 
         def handle_metadata_from_trainer(self, metadata: Any, end: str, channel: Any) -> None:
+            (began, start), (ended, stop) = (
+                channel.get_end_property(end, f"round_{at}_time") for at in ("start", "end")
+            )
+            assert began == ended == metadata["left"] + 1 and 0 <= (stop - start).total_seconds() < 60
             ASKED.append((metadata["left"], [end]))
 
     def __init__(self, **kwargs: Any) -> None:

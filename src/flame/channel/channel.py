@@ -10,13 +10,15 @@ from typing import Any, overload
 
 from flame.backend import Backend
 from flame.backend.directory import Members, Seat
-from flame.channel.coding import Message, Sealed
+from flame.channel.coding import CODING, Message, Sealed
 from flame.channel.inbox import Came, Inbox
 from flame.channel.packing import Packing, plain
+from flame.common.constants import PROP_ROUND_END_TIME, PROP_ROUND_START_TIME
 from flame.common.fiber import Hub
 from flame.errors import DeadlinePassed
 from flame.selector import Selector
-from flame.selector.abstract import END_PROPERTIES
+from flame.selector.abstract import END_PROPERTIES, Adapted
+from flame.wire.message import Order, Update
 
 KEY_CH_STATE = "state"
 VAL_CH_STATE_RECV = "recv"
@@ -24,6 +26,7 @@ VAL_CH_STATE_SEND = "send"
 KEY_CH_SELECT_REQUESTER = "requester"
 
 _NOT_KEPT = frozenset({KEY_CH_SELECT_REQUESTER, "busy", END_PROPERTIES})
+_DATES = frozenset({PROP_ROUND_START_TIME, PROP_ROUND_END_TIME})
 """Properties that are set before each time that they are looked at, or kept in their own place."""
 
 
@@ -54,6 +57,9 @@ class Channel:
     Attributes:
         selector: who of the peers is chosen when `ends` is asked.
         sent_bytes: how many bytes were sent so far.
+        dated: whether it is remembered of each end when it was last asked, and when it answered: a (round, datetime) as
+            the properties `round_start_time` and `round_end_time`, for what programs have written to choose by them.
+        tally: is told of every message how large it is; None for nobody.
         moved: how many messages were sent, or taken out by whoever they are for, so far.
         awaited: the one peer whose message the worker waits for; None if it waits for anything, or not at all.
     """
@@ -87,6 +93,8 @@ class Channel:
         self._took: dict[str, float] = {}
         self._met = not self.empty()
         self.sent_bytes = self.moved = 0
+        self.tally: Callable[[str, int], None] | None = None
+        self.dated = isinstance(selector, Adapted)
         self._lives_of = -1
         self._lives: dict[str, int] = {}
         self.awaited: str | None = None
@@ -150,6 +158,19 @@ class Channel:
     def ever(self) -> list[str]:
         """Every peer that is or was there: some may have ended before this worker has looked."""
         return [end for end in self._members.ever() if end != self._seat.end]
+
+    def ends_digest(self) -> str:
+        """32 hex digits that are the same for all who see the same group, themselves included; "" if nobody is chosen.
+
+        Whether ids are equally long makes no difference.
+        """
+        ends = self.ends()
+        if not ends:
+            return ""
+        from hashlib import blake2b  # see `Layout.digest`
+
+        everybody = sorted([self._seat.end, *ends])
+        return blake2b("\0".join(everybody).encode(), digest_size=16).hexdigest()
 
     def empty(self) -> bool:
         """Whether nobody is there."""
@@ -321,7 +342,7 @@ class Channel:
         Raises:
             EncodeError: the value is not plain data.
         """
-        self._post(self.all_ends(), Sealed.of(value))
+        self._post(self.all_ends(), Sealed.of(value), "broadcast")
 
     def recv(self, end: str | None) -> tuple[object, datetime | None]:
         """Wait for the next value of a peer.
@@ -381,6 +402,9 @@ class Channel:
             self._asked[end] = self._members.left(end)
         if self._timed:
             self._posted.update(dict.fromkeys(ends, time.time()))
+        if self.dated and isinstance(message, Order):
+            for end in ends:
+                self.set_end_property(end, PROP_ROUND_START_TIME, (message.round, datetime.now()))
         self._post(ends, message)
 
     def take(self, end: str, deadline_s: float | None = None) -> Message | None:
@@ -395,6 +419,9 @@ class Channel:
             return None
         if self._timed and end in self._posted:
             self._took[end] = max(0.0, taken.at - self._posted[end])
+        if self.dated and isinstance(taken.message, Update):
+            dates = taken.message.round, datetime.fromtimestamp(taken.at)
+            self.set_end_property(end, PROP_ROUND_END_TIME, dates)
         return taken.message
 
     def took_s(self, end: str) -> float | None:
@@ -413,6 +440,8 @@ class Channel:
 
     def put(self, source: str, message: Message) -> None:
         """Take in a message; the backend calls this."""
+        if self.tally is not None:
+            self.tally("recv", CODING.size_of(message))
         self._inbox.put(source, message)
 
     # -- properties ------------------------------------------------------------------
@@ -439,10 +468,14 @@ class Channel:
             PeerLost: a message lies with a peer that has gone.
         """
         properties = {key: value for key, value in self.properties.items() if key not in _NOT_KEPT}
+        ends = {
+            end: {key: value for key, value in known.items() if key not in _DATES}
+            for end, known in self._end_properties.items()
+        }
         parts: dict[str, Any] = {
             "inbox": self._inbox.state(),
             "properties": properties,
-            "ends": {end: known for end, known in self._end_properties.items() if known},
+            "ends": {end: known for end, known in ends.items() if known},
             "selector": {} if self.selector is None else self.selector.state(),
             "packing": {} if self._packing is None else self._packing.state(),
             "sent_bytes": self.sent_bytes,
@@ -472,12 +505,15 @@ class Channel:
 
         self._members.watch(noticed)
 
-    def _post(self, ends: Sequence[str], message: Message) -> None:
+    def _post(self, ends: Sequence[str], message: Message, way: str = "send") -> None:
         self.moved += 1
         there = [end for end in ends if self.has(end)]
         if there:
             message = plain(message) if self._packing is None else self._packing.of(message)
-        self.sent_bytes += self._wiring.backend.send(self._seat.channel, self._seat.end, there, message)
+        nbytes = self._wiring.backend.send(self._seat.channel, self._seat.end, there, message)
+        self.sent_bytes += nbytes
+        if self.tally is not None:
+            self.tally(way, nbytes)
 
     def _take(self, end: str, deadline_s: float | None = None, asked: int | None = None) -> Came | None:
         if not self._inbox.holds(end):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flame.backend.directory import Seat
@@ -31,6 +31,7 @@ class ChannelManager:
         self._channels: dict[str, Channel] = {}
         self._early = self.surroundings.early
         self._closed = False
+        self._tally: Callable[[str, int], None] | None = None
         if self.surroundings.sit is not None:
             atexit.register(self.cleanup)
 
@@ -56,6 +57,7 @@ class ChannelManager:
         channel = Channel(
             seat, other, wiring, self._selector(name), self._config.job.job_id, packing, timed=around_me.fiber is None
         )
+        channel.tally = self._tally
         self._channels[name] = channel
         channel.watch(self._wake)
         # Emptied in place: whoever gave the list would otherwise keep the first order for as long as it lives.
@@ -96,6 +98,12 @@ class ChannelManager:
     def moved(self) -> int:
         """How many messages this worker has sent, or taken, so far."""
         return sum(channel.moved for channel in self._channels.values())
+
+    def count_with(self, tally: Callable[[str, int], None]) -> None:
+        """Tell of every message how large it is: `tally("send", nbytes)`, or "broadcast", or "recv"."""
+        self._tally = tally
+        for channel in self._channels.values():
+            channel.tally = tally
 
     def state(self) -> dict[str, Any]:
         """What must be kept of each channel to go on later; see `Channel.state`."""

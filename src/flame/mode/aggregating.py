@@ -123,7 +123,6 @@ class TopAggregator(Role):
             self.update_metrics({"simulated_s": self._leading.clock.now})
         if self._timed is not None:
             self.registry_client.save_metrics(self._round - 1, {**(self.metrics or {}), **self.mc.get()})
-            self.mc.clear()
         super().save_metrics()
 
     def save_params(self) -> None:

@@ -6,6 +6,7 @@ A program subclasses a role, writes some methods, and calls `compose()` and `run
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -24,7 +25,11 @@ from flame.mode.composer import Composer
 from flame.mode.function import Function, declared
 from flame.mode.tasklet import Tasklet
 from flame.monitor.metrics import Metrics
+from flame.monitor.system import Usage
 from flame.registry import Registry
+
+_SINCE_EPOCH_S = time.time() - time.perf_counter()
+"""When the clock that tasklets are timed by began."""
 
 
 def _config(self: Any) -> Config:
@@ -123,9 +128,7 @@ class Role(metaclass=ABCMeta):
         """Join the channels. Runs before the program's own methods."""
         if "cm" not in vars(self):
             self.init_cm()
-        self.mc = Metrics()
         self.metrics = {}
-        self._timed = self.mc.time if self._records else None
         events = self._surroundings.events
         self._reported = None if events is None else events.tasklet
         self._round = 1
@@ -134,7 +137,11 @@ class Role(metaclass=ABCMeta):
 
     def init_cm(self) -> None:
         """Join the channels; a part of `internal_init`, unless the program's workflow does it before."""
-        self.cm = ChannelManager(self.config)
+        self.cm, self.mc = ChannelManager(self.config), Metrics()
+        if self._records:
+            self._timed = self.mc.time
+            self.mc.usage = Usage()
+            self.cm.count_with(lambda way, nbytes: self.mc.accumulate("bytes", way, nbytes))
         for name in self._channels_at_first():
             self.cm.join(name)
 
@@ -151,6 +158,7 @@ class Role(metaclass=ABCMeta):
         if self.metrics and self._surroundings.events is not None:
             self._surroundings.events.metrics(self._round, self.metrics)
         self.metrics = {}
+        self.mc.clear()
 
     def call(self, tag: str) -> Any:
         """Run the program's function that is bound to a tag, with the channel that the TAG binds it to.
@@ -223,7 +231,7 @@ class Role(metaclass=ABCMeta):
 
     def _observe(self, alias: str, start: float, seconds: float) -> None:
         if self._timed is not None:
-            self._timed(alias, start, seconds)
+            self._timed(alias, start + _SINCE_EPOCH_S, seconds)
         if self._reported is not None:
             self._reported(alias, start, seconds)
 

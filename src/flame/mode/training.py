@@ -116,7 +116,6 @@ class Trainer(Role):
         """Hand this round's metrics on and start afresh."""
         if self._timed is not None:
             self.registry_client.save_metrics(self._round - 1, {**(self.metrics or {}), **self.mc.get()})
-            self.mc.clear()
         super().save_metrics()
 
     def compose(self) -> None:

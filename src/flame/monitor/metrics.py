@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
+from flame.monitor.system import Usage
+
 
 class Metrics:
-    """What a role owns as `mc`: numbers by name. No threads."""
+    """What a role owns as `mc`: numbers by name. No threads.
 
-    __slots__ = ("_times", "_values")
+    Attributes:
+        usage: looked at whenever a tasklet has run; None where nobody wants to know.
+    """
+
+    __slots__ = ("_times", "_values", "usage")
 
     def __init__(self) -> None:
+        self.usage: Usage | None = None
         self._values: dict[str, Any] = {}
         self._times: dict[str, tuple[float, float]] = {}
 
     def time(self, alias: str, start: float, seconds: float) -> None:
-        """A tasklet has run: `<alias>.starttime` and `<alias>.runtime`, in seconds."""
+        """A tasklet has run: `<alias>.starttime`, since the epoch, and `<alias>.runtime`, in seconds."""
         self._times[alias] = (start, seconds)
+        if self.usage is not None:
+            self.usage.look()
 
     def save(self, mtype: str, alias: str, value: Any) -> None:
         """Set `<alias>.<mtype>`."""
@@ -33,9 +42,11 @@ class Metrics:
         for alias, (start, seconds) in self._times.items():
             got[f"{alias}.runtime"] = seconds
             got[f"{alias}.starttime"] = start
-        return got
+        return got if self.usage is None else {**got, **self.usage.statistics()}
 
     def clear(self) -> None:
         """Start afresh."""
         self._values.clear()
         self._times.clear()
+        if self.usage is not None:
+            self.usage.clear()

@@ -122,7 +122,6 @@ class Trainer(Ringing):
         """Hand this round's metrics on and start afresh."""
         if self._timed is not None:
             self.registry_client.save_metrics(self._round, {**(self.metrics or {}), **self.mc.get()})
-            self.mc.clear()
         super().save_metrics()
 
     def save_params(self) -> None:
