@@ -124,11 +124,8 @@ def by_role(data: Any, tag: Tag) -> list[tuple[TagRole, Any]]:
 
 def items_of(data: Any, tag: Tag) -> list[Any]:
     """Every site's item, role after role and group after group."""
-    items: list[Any] = []
-    for _, given in by_role(data, tag):
-        parts = [given[group] for group in sorted(given)] if isinstance(given, Mapping) else [given]
-        items += [item for part in parts for item in part]
-    return items
+    parts = [part for role, given in by_role(data, tag) for part in groups_of(given, role).values()]
+    return [item for part in parts for item in part]
 
 
 def groups_of(data: Sequence[Any] | Mapping[str, Sequence[Any]], role: TagRole) -> dict[str, list[Any]]:
