@@ -78,7 +78,9 @@ class Trainer(training.Trainer):
         """Refuse what needs somebody who leads, and a graph that cannot be. Raises RecipeError."""
         super().check_config(config)
         check_equals(config)
-        TAGS[_tag_of(config)](2**10, config)
+        kind = TAGS[_tag_of(config)]
+        if kind in (_random, _listed):  # the others hang on no setting
+            kind(2**10, config)
 
     def compose(self) -> None:
         """As a trainer; what is evaluated is the mixed model."""
