@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_async import STEP, Buffered, BufferedRegion, Made, Site, gradient_step, settings
+from test_async import Buffered, BufferedRegion, Made, Site, gradient_step, settings
 from test_laws import ADAPTIVE, FEATURES, flat, model, run, site
 
 import flame
@@ -90,17 +90,6 @@ def test_a_coordinated_tree_learns_what_a_star_learns(tmp_path: Path, tag: str, 
     tree = flame.run(out=tmp_path / "tree", tag=tag, **common)
     assert np.abs(flat(alone)).max() > 0.01
     np.testing.assert_allclose(flat(tree), flat(alone), rtol=2e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("roles", [SYNC, DEEP])
-def test_one_full_step_a_round_is_pooled_gradient_descent(tmp_path: Path, roles: Any) -> None:
-    """By samples, whoever is with whom."""
-    w = flat(coordinated(tmp_path, roles, rounds=8))
-    x, y = (np.concatenate(parts) for parts in zip(*(site(number) for number in range(SITES)), strict=True))
-    pooled = np.zeros(FEATURES)
-    for _ in range(8):
-        pooled -= STEP * x.T @ (x @ pooled - y) / len(y)
-    np.testing.assert_allclose(w, pooled, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

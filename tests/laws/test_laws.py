@@ -105,16 +105,3 @@ def test_what_others_draw_changes_nothing(tmp_path: Path) -> None:
     five = run(tmp_path / "five", data=[site(number) for number in range(5)], rounds=1)
     losses = {record.worker: record.values for record in six.metrics}
     assert all(losses[record.worker] == record.values for record in five.metrics)
-
-
-def test_a_round_is_the_mean_by_samples(tmp_path: Path) -> None:
-    """One full step each from zero is the step on the pooled data."""
-
-    def step(net: dict[str, np.ndarray], data: tuple[np.ndarray, np.ndarray]) -> None:
-        x, y = data
-        net["w"] += (0.1 * x.T @ y / len(y)).astype(np.float32)
-
-    sites = [site(number) for number in range(6)]
-    result = flame.run(model=model, train=step, data=sites, hosts=0, rounds=1, out=tmp_path / "run")
-    x, y = np.concatenate([x for x, _ in sites]), np.concatenate([y for _, y in sites])
-    np.testing.assert_allclose(result.weights().arrays()["w"], 0.1 * x.T @ y / len(y), rtol=1e-6)

@@ -116,18 +116,6 @@ def test_a_ring_learns_what_a_star_learns(tmp_path: Path, members: int) -> None:
     np.testing.assert_allclose(list(losses[1].values()), [losses[0][key] for key in losses[1]], rtol=1e-4)
 
 
-@pytest.mark.parametrize("tag", ["distributed", "hybrid"])
-def test_full_steps_are_gradient_descent_on_all_data(tmp_path: Path, tag: str) -> None:
-    sites = [site(number) for number in range(5)]
-    data: Any = {"eu": sites[:3], "us": sites[3:]} if tag == "hybrid" else sites
-    result = flame.run(model=double, train=full, data=data, tag=tag, hosts=0, rounds=20, out=tmp_path)
-    pooled, everything = double(), tuple(np.concatenate(parts) for parts in zip(*sites, strict=True))
-    for _ in range(20):
-        full(pooled, everything)
-    for name, array in result.weights().arrays().items():
-        np.testing.assert_allclose(array, pooled[name], rtol=1e-6)
-
-
 @pytest.mark.parametrize("sort", ["fedavg", "fedadam"])
 def test_groups_of_any_size_below_an_aggregator(tmp_path: Path, sort: str) -> None:
     kwargs = {} if sort == "fedavg" else {"beta_1": 0.9, "beta_2": 0.99, "eta": 0.05, "tau": 0.01}
