@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import itertools
 import json
 from pathlib import Path
 
@@ -27,7 +26,16 @@ TAGS = {
     "parallel-trees": {"template": "parallel-trees", "options": {"experiments": ["a"], "regions": ["eu", "na"]}},
     "coordinated": {"template": "coordinated"},
     "lifl-coordinated": {"template": "lifl-coordinated"},
+    "distributed": {"template": "distributed"},
+    "hybrid": {"template": "hybrid", "options": {"groups": ["eu", "na"]}},
+    "gossip-ring": {"template": "gossip-ring"},
+    "gossip-grid": {"template": "gossip-grid"},
+    "gossip-full": {"template": "gossip-full"},
+    "gossip-random": {"template": "gossip-random"},
+    "cyclic": {"template": "cyclic"},
 }
+OTHERWISE = ("parallel", "cyclic", "gossip-ring", "gossip-grid", "gossip-full", "gossip-random")
+"""Those that learn something else than a star: by design, as docs/explanation/one-engine.md has it."""
 PACKED = ("cross-device", "edge-cloud")
 """Those whose channels round what is sent."""
 
@@ -46,7 +54,7 @@ def run(topologies: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
         folder = tmp_path_factory.mktemp(name)
         (folder / "schema.json").write_text("\n".join(text(name)))
         trainer = read(TAGS[name]).role("trainer")
-        groups = list(dict.fromkeys(one["param-channel"] for one in trainer.group_association))
+        groups = list(dict.fromkeys(next(iter(one.values())) for one in trainer.group_association))
         dealt = {group: SITES[at :: len(groups)] for at, group in enumerate(groups)}
         (folder / "dataSpec.json").write_text(json.dumps([{"role": "trainer", "datasetGroups": dealt}]))
         runs[name] = flame.run(
@@ -60,18 +68,23 @@ def run(topologies: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     return runs
 
 
-@pytest.mark.parametrize(("one", "other"), list(itertools.permutations(TAGS, 2)))
-def test_at_most_ten_lines_change(one: str, other: str) -> None:
-    changed = [line for line in difflib.ndiff(text(one), text(other)) if line[0] in "+-"]
-    assert 0 < len(changed) <= 10
+@pytest.mark.parametrize("one", TAGS)
+def test_at_most_ten_lines_change(one: str) -> None:
+    for other in TAGS:
+        changed = [line for line in difflib.ndiff(text(one), text(other)) if line[0] in "+-"]
+        assert len(changed) <= 10 and bool(changed) == (one != other)
 
 
 @pytest.mark.parametrize("name", TAGS)
-def test_every_topology_learns_to_read(run: dict[str, Result], name: str) -> None:
-    assert run[name].final("test-accuracy") > (0.6 if name == "parallel" else 0.85)
+def test_every_topology_learns_to_read(run: dict[str, Result], topologies: Path, name: str) -> None:
+    with np.load(topologies / "data" / "test.npz") as file:
+        images, labels = file["images"], file["labels"]
+    model = run[name].weights().arrays()
+    accuracy = ((images @ model["weights"] + model["bias"]).argmax(axis=1) == labels).mean()
+    assert accuracy > (0.6 if name == "parallel" else 0.85)
 
 
-@pytest.mark.parametrize("name", [name for name in TAGS if name != "parallel"])
+@pytest.mark.parametrize("name", [name for name in TAGS if name not in OTHERWISE])
 def test_one_federation_learns_what_a_star_learns(run: dict[str, Result], name: str) -> None:
     star, other = (run[each].weights().arrays() for each in ("two-tier", name))
     for tensor, values in star.items():

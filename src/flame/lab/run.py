@@ -110,7 +110,7 @@ def run(
             "flame.run", "has only some of its functions", "give model=, train= and, if you like, evaluate="
         )
     if model is not None and train is not None:
-        given = {**functions.programs(model, train, evaluate, _tag(tag)), **given}
+        given = {**functions.programs(model, train, evaluate), **given}
     files = _files(_tag(tag), data, settings, changes)
     given = {**functions.ready_made(files.tag), **given}
     found = {role.name: given[role.name] for role in files.tag.roles if role.name in given}

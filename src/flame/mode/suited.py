@@ -12,6 +12,7 @@ from flame.errors import RecipeError
 from flame.mode import aggregating, asynchronous, coordinating, training
 from flame.mode.coordinating import TAG_COORDINATE
 from flame.mode.cyclic import trainer as cyclic
+from flame.mode.distributed import trainer as distributed
 from flame.mode.gossip import trainer as gossip
 from flame.mode.hybrid import trainer as hybrid
 from flame.mode.ringing import TAG_RING_ALLREDUCE
@@ -35,6 +36,9 @@ WAYS: Mapping[str, Mapping[type[Role], type[Role]]] = {
 
 # A ring whose trainers fetch orders has an aggregator above it.
 IN_GROUPS: Mapping[str, Mapping[type[Role], type[Role]]] = {TAG_RING_ALLREDUCE: {training.Trainer: hybrid.Trainer}}
+AMONG_EQUALS: Mapping[str, Mapping[type[Role], type[Role]]] = {
+    TAG_RING_ALLREDUCE: {training.Trainer: distributed.Trainer}
+}
 
 
 def suited(program: type[Role], tags: Collection[str]) -> type[Role]:
@@ -47,7 +51,7 @@ def suited(program: type[Role], tags: Collection[str]) -> type[Role]:
     Raises:
         RecipeError: the class composes its workflow itself, so that nothing can be put into it.
     """
-    for tag, ways in {**WAYS, **(IN_GROUPS if TAG_FETCH in tags else {})}.items():
+    for tag, ways in {**WAYS, **(IN_GROUPS if TAG_FETCH in tags else AMONG_EQUALS)}.items():
         if tag not in tags or tag in program.get_func_tags():
             continue
         base, way = next(((base, way) for base, way in ways.items() if issubclass(program, base)), (None, None))

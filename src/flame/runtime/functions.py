@@ -17,8 +17,6 @@ from flame.mode.coordination import (
     Coordinator,
     DeepCoordinator,
 )
-from flame.mode.distributed.trainer import Trainer as Equal
-from flame.mode.ringing import TAG_RING_ALLREDUCE
 from flame.mode.role import Role
 from flame.mode.training import TAG_FETCH, Trainer
 from flame.tag import Role as TagRole
@@ -28,7 +26,7 @@ Train = Callable[..., Mapping[str, Any] | None]
 Evaluate = Callable[[Any], Mapping[str, Any] | None]
 
 
-def programs(make: Callable[[], Any], train_once: Train, measure: Evaluate | None, tag: Tag) -> dict[str, type[Role]]:
+def programs(make: Callable[[], Any], train_once: Train, measure: Evaluate | None) -> dict[str, type[Role]]:
     """The classes of the usual roles, out of functions.
 
     Args:
@@ -36,15 +34,11 @@ def programs(make: Callable[[], Any], train_once: Train, measure: Evaluate | Non
         train_once: trains a model on a site's item, in place; if it has a parameter `regularizer`, it gets the client
             half of the optimizer by that name.
         measure: measures a model; at the aggregator, or at the sites where nobody sends them one.
-        tag: in which the roles are.
     """
     tops = ("aggregator", "top-aggregator", "server")
     asks = "regularizer" in inspect.signature(train_once).parameters
 
-    tags = tag.tags_of("trainer")
-    trains: Any = Equal if TAG_RING_ALLREDUCE in tags and TAG_FETCH not in tags else Trainer
-
-    class Site(trains):  # type: ignore[misc]
+    class Site(Trainer):
         data: Any
 
         @classmethod

@@ -6,19 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from flame.channel.channel import Channel
-from flame.common.custom_abcmeta import abstract_attribute
 from flame.config import Config
 from flame.engine.agreement import Local
 from flame.engine.convening import merging
-from flame.engine.following import Held
-from flame.engine.parts import optimizer_of, patience_of, registry_of
+from flame.engine.parts import patience_of
 from flame.errors import RecipeError, RunError
+from flame.mode import training
 from flame.mode.composer import Composer
 from flame.mode.equals import check_equals
 from flame.mode.keeping import keep
 from flame.mode.ringing import TAG_RING_ALLREDUCE, Ringing
 from flame.mode.role import quiet
 from flame.mode.tasklet import Loop, Tasklet
+from flame.weights.layout import Weights
+from flame.wire.message import Order
 
 __all__ = ["TAG_RING_ALLREDUCE", "Trainer"]
 
@@ -26,7 +27,7 @@ LOOK_AROUND_S = 1.0
 """How long a trainer that sees nobody looks around before it begins alone."""
 
 
-class Trainer(Ringing):
+class Trainer(Ringing, training.Trainer):
     """A worker of a federation without an aggregator; write `load_data`, `initialize`, `train` and `evaluate`.
 
     The program sets `config`, `model` and `dataset_size` (how many samples weigh in when models are averaged). Before
@@ -38,25 +39,18 @@ class Trainer(Ringing):
 
     _shares = staticmethod(merging)
 
-    @abstract_attribute
-    def model(self) -> Any:
-        """The model that is trained."""
+    _keeps_model = True
 
-    @abstract_attribute
-    def dataset_size(self) -> Any:
-        """How many samples this worker trains on."""
-
-    def __init__(self, config: Config) -> None:
-        super().__init__(config)
-        self.model, self.dataset_size = None, 0
+    @classmethod
+    def get_func_tags(cls) -> list[str]:
+        """`ring_allreduce`, and the class's own."""
+        return [TAG_RING_ALLREDUCE, *cls.functions()]
 
     def internal_init(self) -> None:
         """Join the channels and make what the config asks for."""
         super().internal_init()
-        self.registry_client = registry_of(self.config)
-        self.regularizer = optimizer_of(self.config).regularizer
         self.is_committer, self.total_count = False, 0
-        self._held, self._turned, self._in_ring, self._fresh = Held(), None, False, True
+        self._turned, self._in_ring, self._fresh = None, False, True
         self._rounds = self.config.hyperparameters.rounds
 
     @classmethod
@@ -66,11 +60,6 @@ class Trainer(Ringing):
         check_equals(config)
         if config.gate.kwargs.get("whenLost", "continue") != "continue":
             raise RecipeError("gate.kwargs.whenLost: a ring goes on without whoever goes; it is continue")
-
-    @property
-    def weights(self) -> Any:
-        """The model that this round began from, in the model's own form, as a private copy; None before any."""
-        return None if self._turned is None else self._held.adapter(self.model).as_dict(self._turned.model)
 
     @property
     def ring_weights(self) -> Any:
@@ -108,7 +97,11 @@ class Trainer(Ringing):
     def _begin_from_it(self) -> None:
         """The next round's training begins from the ring's model: an algorithm's client half is told."""
         if self._turned is not None:
-            self.regularizer.begin({}, self._turned.model, self._held.adapter(self.model))
+            self._begin(self._turned.model)
+
+    def _begin(self, model: Weights) -> None:
+        self._received, self._following.order = None, Order(self._round, model)
+        self._begun = self.regularizer.begin({}, model, self._held.adapter(self.model))
 
     def get(self, tag: str) -> None:
         """Nothing: a ring is turned by `put`."""
@@ -157,15 +150,9 @@ class Trainer(Ringing):
                 >> quiet("save_model", self.save_model)
             )
 
-    def _state(self) -> dict[str, Any]:
-        model = self._held.adapter(self.model).snapshot()
-        return {**super()._state(), "regularizer": self.regularizer.state(), "model": model}
-
     def _restore(self, state: Mapping[str, Any]) -> None:
         super()._restore(state)
-        self._held.adapter(self.model).load(state["model"])
-        self.regularizer.restore(state["regularizer"])
-        self.regularizer.begin({}, state["model"], self._held.adapter(self.model))
+        self._begin(state["model"])
         self._fresh = False
 
     def _rounds_passed(self) -> int:
