@@ -14,6 +14,10 @@ FlameError
 │   └── DeadlinePassed nothing came in time: `.waited_for` says from whom
 ├── WorkflowError      a chain of tasklets that cannot be run
 ├── RecipeError        settings that contradict each other
+├── ControlError       what the control plane does not do
+│   ├── NotFound       there is no such thing
+│   ├── Refused        not in the state that it is in
+│   └── NotAllowed     not for whoever asks
 └── RunError
     ├── TooFewAnswers  a round that its gate does not let pass: `.round`, `.answers`, `.at_least`
     └── WorkerFailed   a worker raised: `.worker`, `.role`, `.traceback`
@@ -126,6 +130,22 @@ class WorkflowError(FlameError, RuntimeError):
 
 class RecipeError(FlameError, ValueError):
     """Settings that contradict each other."""
+
+
+class ControlError(FlameError):
+    """The control plane does not do what it is asked for; nothing has changed."""
+
+
+class NotFound(ControlError, LookupError):
+    """There is no such design, dataset, job, task or compute."""
+
+
+class Refused(ControlError):
+    """What is asked for cannot be done in the state that things are in."""
+
+
+class NotAllowed(ControlError):
+    """Whoever asks has not shown that they may."""
 
 
 class RunError(FlameError, RuntimeError):

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from flame.errors import FlameError
 
-COMMANDS = ("run", "tag", "rendezvous", "broker", "ca")
+COMMANDS = ("run", "tag", "server", "rendezvous", "broker", "ca")
 DISTRIBUTION = "flame-fl"
 
 

@@ -172,11 +172,29 @@ def job_spec(name: str, settings: Mapping[str, Any], overrides: Mapping[str, str
     """
     job_rows: dict[str, Any] = {"name": name}
     model_rows = dict(settings)
-    for key in model_rows:
-        if key not in MODEL_KEYS:
-            raise ConfigError(f"settings: {key}", "is no setting", f"there are: {', '.join(MODEL_KEYS)}")
+    _check_settings(model_rows, "settings")
     override(job_rows, model_rows, overrides)
     return _job(Path(name), job_rows, model_rows)
+
+
+def requested(job_rows: Mapping[str, Any], model_rows: Mapping[str, Any]) -> JobSpec:
+    """A job that somebody asks a control plane for: the keys of its job.json and of its modelSpec.
+
+    Raises:
+        ConfigError: a setting is wrong, or unknown.
+    """
+    rows = dict(model_rows)
+    if "hyperParameters" in rows:
+        rows.setdefault("hyperparameters", rows.pop("hyperParameters"))
+    rows = {key: value for key, value in rows.items() if value is not None and key != "//"}
+    _check_settings(rows, "modelSpec")
+    return _job(Path(), dict(job_rows) | {"modelSpecPath": "modelSpec"}, rows)
+
+
+def _check_settings(rows: Mapping[str, Any], source: str) -> None:
+    for key in rows:
+        if key not in MODEL_KEYS:
+            raise ConfigError(f"{source}: {key}", "is no setting", f"there are: {', '.join(MODEL_KEYS)}")
 
 
 def _schema(top: Path) -> Path:
@@ -297,11 +315,11 @@ def _code(top: Path, tag: Tag, unpack_to: Path | None) -> tuple[dict[str, Path],
 
 def _folders(top: Path, roles: Collection[str]) -> dict[str, Path]:
     """The folder of each role that has one: of its own name, or else of the role that it is another one of."""
-    folders = {role: [top / name for name in _names(role) if (top / name / _CODE).is_file()] for role in roles}
+    folders = {role: [top / name for name in program_folders(role) if (top / name / _CODE).is_file()] for role in roles}
     return {role: found[0] for role, found in folders.items() if found}
 
 
-def _names(role: str) -> list[str]:
+def program_folders(role: str) -> list[str]:
     """A role's name, and those under which its program may be found when a TAG has more tiers, or fewer."""
     top = {"top-aggregator": "aggregator", "aggregator": "top-aggregator"}.get(role, role)
     return list(dict.fromkeys([role, top, re.sub(r"-\d+$", "", role)]))

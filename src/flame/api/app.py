@@ -1,0 +1,65 @@
+"""The application: the routes, and how errors are told.
+
+An error's body is a JSON string, as upstream's; its code is the one that upstream's API documents, where upstream's
+server answers 500.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import SQLAlchemyError
+
+from flame.api import agents, computes, datasets, designs, jobs
+from flame.api.bodies import Missing, reply
+from flame.api.guard import MAX_BYTES, Guard, TooLarge
+from flame.control.plane import Control
+from flame.errors import ConfigError, FlameError, NotAllowed, NotFound, Refused, TagError
+
+CODES: tuple[tuple[type[FlameError], int], ...] = (
+    (NotFound, 404),
+    (Refused, 409),
+    (NotAllowed, 403),
+    (Missing, 422),
+    (TagError, 422),
+    (ConfigError, 400),
+    (FlameError, 500),
+)
+
+
+def make_app(control: Control, hosts: Collection[str] = ()) -> FastAPI:
+    """The API over a control plane.
+
+    Args:
+        control: what it is about.
+        hosts: the names that the server is known by; none for any.
+    """
+    app = FastAPI(title="Flame", docs_url=None, redoc_url=None, openapi_url=None)
+    for room in (designs, datasets, jobs, agents, computes):
+        app.include_router(room.routes(control))
+    app.add_middleware(Guard, hosts=hosts)
+    for kind, code in CODES:
+        app.add_exception_handler(kind, _told(code))
+    app.add_exception_handler(RequestValidationError, _bad_parameter)
+    for code in (404, 405):
+        app.add_exception_handler(code, _no_route)
+    app.add_exception_handler(SQLAlchemyError, lambda *_: reply("db connection error", 500))
+    app.add_exception_handler(TooLarge, lambda *_: reply(f"a request has at most {MAX_BYTES} bytes", 413))
+    return app
+
+
+def _told(code: int) -> Callable[[Request, Exception], Response]:
+    return lambda _, error: reply(str(error), code)
+
+
+def _bad_parameter(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(step) for step in first["loc"])
+    return reply(f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}", 400)
+
+
+def _no_route(request: Request, error: Exception) -> Response:
+    return reply(f"there is no {request.method} {request.url.path}", getattr(error, "status_code", 404))

@@ -1,0 +1,140 @@
+"""From a job that is asked for to its tasks: the design's TAG expanded, each worker with its config and its code."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+import msgspec
+from sqlalchemy.orm import Session
+
+from flame.config import Config
+from flame.config.build import configs
+from flame.config.job import check_experiments, requested
+from flame.config.records import JobSpec
+from flame.control import designs
+from flame.control.code import programs
+from flame.control.datasets import usable
+from flame.control.records import Job
+from flame.control.store import ProgramRow, TaskRow
+from flame.errors import ConfigError, NotFound, TagError
+from flame.tag import Tag, WorkerSpec, check, expand, read, read_data
+
+NEEDS_BROKER = ("mqtt", "p2p")
+WITHIN_A_PROCESS = ("local", "inproc")
+
+Groups = Mapping[str, Mapping[str, list[tuple[str, str]]]]
+
+
+class Made(NamedTuple):
+    """A job with what it is made of."""
+
+    job: Job
+    tasks: list[TaskRow]
+    programs: list[ProgramRow]
+
+
+def make(session: Session, user: str, job_id: str, asked: Job, brokers: Mapping[str, str]) -> Made:
+    """The tasks of a job, in order, and their programs.
+
+    Raises:
+        NotFound: its design has no schema or code, a role has no code, or there is no such dataset.
+        TagError: the design does not fit the data.
+        ConfigError: a setting is wrong, or a backend needs a broker that there is not.
+    """
+    design = designs.found(session, user, asked.design_id)
+    schema, archive = designs.schema_of(design), designs.code_of(design)
+    tag = read(schema)
+    spec = _spec(asked, job_id, brokers)
+    _check_backends(tag, spec)
+    check_experiments(spec, tag)
+    data = _data(session, user, tag, asked)
+    code = programs(archive, [role.name for role in tag.roles])
+    if found := check(tag, data=data):
+        raise TagError(found, f"design {asked.design_id}")
+    workers = expand(tag, data, job_id=job_id)
+    told = msgspec.structs.replace(
+        asked,
+        id=job_id,
+        user_id=user,
+        schema_revision=design.schema_revision,
+        code_revision=design.code_revision,
+    )
+    settings = zip(workers, configs(tag, spec, workers), strict=True)
+    tasks = [_task(job_id, number, worker, config) for number, (worker, config) in enumerate(settings)]
+    empty = sorted({role.name for role in tag.roles} - {task.role for task in tasks})
+    if empty:
+        raise ConfigError("dataSpec", f"role {empty[0]} would have no task", "list a dataset for it, or an association")
+    return Made(told, tasks, [ProgramRow(job_id=job_id, role=role, archive=part) for role, part in code.items()])
+
+
+def _spec(asked: Job, job_id: str, brokers: Mapping[str, str]) -> JobSpec:
+    rows = {
+        "id": job_id,
+        "name": asked.design_id,  # as upstream names it to workers
+        "designId": asked.design_id,
+        "priority": asked.priority,
+        "backend": asked.backend,
+        "maxRunTime": asked.max_run_time,
+        "seed": asked.seed,
+        "brokers": [{"sort": sort, "host": host} for sort, host in brokers.items()],
+    }
+    if asked.max_run_time < 0:
+        raise ConfigError("maxRunTime", f"is {asked.max_run_time}", "give seconds, or 0 for no limit")
+    return requested(rows, asked.model_spec)
+
+
+def _check_backends(tag: Tag, spec: JobSpec) -> None:
+    for channel in tag.channels:
+        sort = str(channel.backend or spec.backend)
+        if sort in WITHIN_A_PROCESS:
+            fix = "choose shm, p2p or mqtt, or use `flame run`"
+            raise ConfigError("backend", f"{sort} cannot join tasks, which are processes of their own", fix)
+        if sort in NEEDS_BROKER and not channel.broker_host and sort not in spec.brokers:
+            there = ", ".join(sorted(spec.brokers)) or "none"
+            fix = f"the server has brokers for: {there}; start it with --broker {sort}=HOST:PORT"
+            raise ConfigError("backend", f"channel {channel.name} needs a broker for {sort}", fix)
+
+
+def _data(session: Session, user: str, tag: Tag, asked: Job) -> Groups:
+    """For each data consumer and group the datasets' addresses and computes."""
+    named = read_data([msgspec.to_builtins(row) for row in asked.data_spec])
+    known = [role.name for role in tag.roles]
+    for i, entry in enumerate(asked.data_spec):
+        if entry.role not in known:
+            raise ConfigError(f"dataSpec[{i}].role", f"no role named {entry.role!r}", f"there are: {', '.join(known)}")
+    data: dict[str, dict[str, list[tuple[str, str]]]] = {}
+    for role in (one.name for one in tag.data_consumers()):
+        groups = named.get(role)
+        if not groups:
+            raise NotFound(f"no dataset group specified for trainer role {role}")
+        for group, ids in groups.items():
+            if not ids:
+                raise NotFound(f"no dataset specified for trainer role {role}, group {group}")
+            rows = [usable(session, user, str(one)) for one in ids]
+            data.setdefault(role, {})[group] = [(row.url, row.compute_id) for row in rows]
+    return data
+
+
+def _task(job_id: str, number: int, worker: WorkerSpec, config: Config) -> TaskRow:
+    return TaskRow(
+        job_id=job_id,
+        id=worker.task_id,
+        number=number,
+        role=worker.role,
+        compute_id=worker.compute,
+        group_association=dict(worker.group_association),
+        config=config.to_dict(),
+        key=new_key(),
+    )
+
+
+def new_key() -> str:
+    """What an agent shows to be its task's."""
+    return secrets.token_urlsafe(24)
+
+
+def computes_of(tasks: Collection[TaskRow]) -> set[str]:
+    """Where the tasks run."""
+    return {task.compute_id for task in tasks}
