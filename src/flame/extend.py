@@ -52,6 +52,7 @@ BUILT_IN: dict[tuple[str, str], str] = {
     ("privacy", "dpsgd"): "flame.privacy.dpsgd:DPSGD",
     ("datasampler", "default"): "flame.datasampler.default:Default",
     ("datasampler", "fedbalancer"): "flame.datasampler.fedbalancer:FedBalancer",
+    ("deployer", "process"): "flame.deploy.process:Processes",
     ("registry", "dummy"): "flame.registry.dummy:DummyRegistry",
     ("registry", "local"): "flame.registry.local:LocalRegistry",
     ("registry", "mlflow"): "flame.registry.mlflow:MlflowRegistry",

@@ -23,7 +23,6 @@ CODES: tuple[tuple[type[FlameError], int], ...] = (
     (Refused, 409),
     (NotAllowed, 403),
     (Missing, 422),
-    (TagError, 422),
     (ConfigError, 400),
     (FlameError, 500),
 )
@@ -42,6 +41,7 @@ def make_app(control: Control, hosts: Collection[str] = ()) -> FastAPI:
     app.add_middleware(Guard, hosts=hosts)
     for kind, code in CODES:
         app.add_exception_handler(kind, _told(code))
+    app.add_exception_handler(TagError, lambda _, error: reply(str(error), 400 if _unreadable(error) else 422))
     app.add_exception_handler(RequestValidationError, _bad_parameter)
     for code in (404, 405):
         app.add_exception_handler(code, _no_route)
@@ -52,6 +52,11 @@ def make_app(control: Control, hosts: Collection[str] = ()) -> FastAPI:
 
 def _told(code: int) -> Callable[[Request, Exception], Response]:
     return lambda _, error: reply(str(error), code)
+
+
+def _unreadable(error: Exception) -> bool:
+    """Whether a schema is not even one: of another form, rather than one that makes no sense."""
+    return any(getattr(found, "invariant", "") in ("shape", "unknown-key") for found in getattr(error, "findings", ()))
 
 
 def _bad_parameter(_: Request, error: Exception) -> Response:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 
 from flame.backend.tcp import join, listen
 from flame.errors import ConfigError
+from flame.extend import lookup
 
 PORT = 10100
 REGION = "default/us"
+NEEDED = ("fastapi", "httpx", "python_multipart", "sqlalchemy", "uvicorn")
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -44,7 +48,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     command.add_argument(
         "--silence",
-        type=float,
+        type=_seconds,
         default=60.0,
         metavar="S",
         help="after how many seconds without a word an agent and the server give each other up (default: %(default)g)",
@@ -53,18 +57,22 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    try:
-        import uvicorn
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise ConfigError(", ".join(missing), "is not installed", "pip install 'flame-fl[control]'")
+    _serve(arguments)
+    return 0
 
-        from flame.api.app import make_app
-        from flame.api.guard import LOOPBACK
-        from flame.cli.meeting import meeting_points
-        from flame.control.plane import Control
-        from flame.control.store import Store
-        from flame.control.watch import Watch
-        from flame.deploy.process import Processes
-    except ImportError as error:
-        raise ConfigError(error.name or "control", "is not installed", "pip install 'flame-fl[control]'") from error
+
+def _serve(arguments: argparse.Namespace) -> None:
+    import uvicorn
+
+    from flame.api.app import make_app
+    from flame.api.guard import LOOPBACK
+    from flame.cli.meeting import meeting_points
+    from flame.control.plane import Control
+    from flame.control.store import Store
+    from flame.control.watch import Watch
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.WARNING)
     computes = _pairs("--compute", arguments.compute) or {"default": REGION}
@@ -76,14 +84,26 @@ def _run(arguments: argparse.Namespace) -> int:
         door = stack.enter_context(listen(join(arguments.host, arguments.port)))
         host, port = door.getsockname()[:2]
         url = f"http://{join(host, port)}"
-        watch = Watch(control, Processes(url, arguments.work.absolute(), arguments.silence), arguments.silence)
+        deployer = lookup("deployer", "process")(url, arguments.work.absolute(), arguments.silence)
+        watch = Watch(control, deployer, arguments.silence)
         hosts = LOOPBACK if arguments.host in LOOPBACK else ()
         app = make_app(control, hosts)
         watch.start()
         stack.callback(watch.stop)
         print(f"flame server at {url}, open to whoever reaches it", flush=True)
-        uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off")).run([door])
-    return 0
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off"))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # It hands on what it was stopped by when it has stopped: we have things to put away after that.
+            signal.signal(number, server.handle_exit)
+        server.run([door])
+
+
+def _seconds(text: str) -> float:
+    """A time that an agent can be heard in: it asks every second."""
+    value = float(text)
+    if not value >= 2:
+        raise argparse.ArgumentTypeError(f"{text} is below 2 s")
+    return value
 
 
 def _pairs(option: str, given: list[str]) -> dict[str, str]:

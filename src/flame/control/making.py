@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -80,8 +80,6 @@ def _spec(asked: Job, job_id: str, brokers: Mapping[str, str]) -> JobSpec:
         "seed": asked.seed,
         "brokers": [{"sort": sort, "host": host} for sort, host in brokers.items()],
     }
-    if asked.max_run_time < 0:
-        raise ConfigError("maxRunTime", f"is {asked.max_run_time}", "give seconds, or 0 for no limit")
     return requested(rows, asked.model_spec)
 
 
@@ -133,8 +131,3 @@ def _task(job_id: str, number: int, worker: WorkerSpec, config: Config) -> TaskR
 def new_key() -> str:
     """What an agent shows to be its task's."""
     return secrets.token_urlsafe(24)
-
-
-def computes_of(tasks: Collection[TaskRow]) -> set[str]:
-    """Where the tasks run."""
-    return {task.compute_id for task in tasks}

@@ -7,12 +7,15 @@ be empty are named in `REQUIRED`. Agents and deployers know these records, and n
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 NEVER = "0001-01-01T00:00:00Z"
 """How a time that has not come is written."""
+
+
+Count = Annotated[int, Meta(ge=0, lt=2**31)]
 
 
 class JobState(StrEnum):
@@ -88,19 +91,22 @@ class RoleGroups(Body, frozen=True, kw_only=True):
 
 
 class Job(Body, frozen=True, kw_only=True):
-    """What is to be done: a design, with data and settings. `seed` is our own."""
+    """What is to be done: a design, with data and settings; `max_run_time` in seconds, 0 for no limit.
+
+    `seed` is our own.
+    """
 
     REQUIRED: ClassVar[tuple[str, ...]] = ("name", "design_id", "backend")
     id: str = ""
     user_id: str = ""
     name: str = ""
     design_id: str = ""
-    schema_revision: int = 0
-    code_revision: int = 0
+    schema_revision: Count = 0
+    code_revision: Count = 0
     priority: str = "low"
     backend: str = ""
-    max_run_time: int = 0
-    seed: int = 0
+    max_run_time: Count = 0
+    seed: Count = 0
     data_spec: list[RoleGroups] = []
     model_spec: dict[str, Any] = {}
 

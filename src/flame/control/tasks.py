@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -105,11 +105,11 @@ class Tasks:
         """From now on a job's agents are listened for."""
         with self._store.transaction() as session:
             for row in tasks_of(session, job_id):
-                self._heard.setdefault((job_id, row.id), time.monotonic())
+                self._heard[job_id, row.id] = time.monotonic()
 
-    def forget(self, job_id: str) -> None:
-        """Nobody is listened for any longer."""
-        for key in [key for key in list(self._heard) if key[0] == job_id]:
+    def forget_all_but(self, jobs: Collection[str]) -> None:
+        """Agents of other jobs are no longer listened for."""
+        for key in [key for key in list(self._heard) if key[0] not in jobs]:
             self._heard.pop(key, None)
 
     def silent(self, job_id: str, for_s: float) -> list[str]:

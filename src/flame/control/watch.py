@@ -84,7 +84,7 @@ class Watch:
         there = {job.id: job for job in self._control.jobs.under_way()}
         for job_id in set(self._deployer.jobs()) - there.keys():
             self._deployer.revoke(job_id)
-            self._control.tasks.forget(job_id)
+        self._control.tasks.forget_all_but(there)
         for job in there.values():
             self._keep(job)
 
@@ -106,7 +106,6 @@ class Watch:
 
     def _deploy(self, job_id: str) -> None:
         self._deployer.revoke(job_id)
-        self._control.tasks.forget(job_id)
         keys = self._control.jobs.deploying(job_id)
         self._control.tasks.expect(job_id)
         try:
