@@ -93,7 +93,7 @@ class Server:
 
     def processes(self, job: str = "") -> list[int]:
         """The agents and programs of a job, or of all, that run now: each was started in, or for, the job's folder."""
-        mark, found = str(self.folder / "jobs" / job).encode(), []
+        mark, found = f"{self.folder}/jobs/{job}".encode(), []
         for entry in Path("/proc").iterdir():
             try:
                 if entry.name.isdecimal() and mark in (entry / "cmdline").read_bytes():

@@ -23,7 +23,7 @@ def test_statement_34_a_job_is_completed_and_35_deleted(server: Server, backend:
     assert status["createdAt"] < status["startedAt"] < status["endedAt"] == status["updatedAt"]
     tasks = server.tasks(job)
     assert [tasks[role]["state"] for role in tasks] == ["completed"] * 2
-    assert tasks["aggregator"]["log"] == "[1.0, 2.0, 3.0]\n" and tasks["trainer"]["key"] == "hidden by system"
+    assert tasks["aggregator"]["log"].endswith("[1.0, 2.0, 3.0]\n") and tasks["trainer"]["key"] == "hidden by system"
     assert server.ask("GET", "/jobs/default/") and server.ask("GET", "jobs/?limit=1")[0]
     server.until(lambda: not server.processes(job), "nothing of it runs")
     server.ask("DELETE", f"jobs/{job}")

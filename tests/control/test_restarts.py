@@ -1,0 +1,80 @@
+"""What becomes of a job when its server is killed: it goes on if the server comes back, and ends if it does not."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from pathlib import Path
+
+from server import FLAME, Server, archive
+from upstream import PROGRAMS
+
+WAITS = """
+import sys
+import time
+from pathlib import Path
+
+from steps import Config, StepTrainer
+
+
+class Waits(StepTrainer):
+    def train(self):
+        super().train()
+        while self._round == 2 and not Path("go").exists():
+            time.sleep(0.01)
+
+
+trainer = Waits(Config(sys.argv[1]))
+trainer.compose()
+trainer.run()
+"""
+
+
+def test_a_job_goes_on_while_its_server_is_started_again(tmp_path: Path) -> None:
+    """It is killed, comes back, is stopped, and comes back: one job is completed, another one can still be stopped."""
+    program = {name: (PROGRAMS / f"{name}.py").read_text() for name in ("trainer", "aggregator")}
+    code = {
+        "trainer/main.py": WAITS,
+        "trainer/steps.py": program["trainer"],
+        "aggregator/main.py": program["aggregator"],
+    }
+    with Server(tmp_path) as server:
+        job = server.started(designId=server.design(code=archive(code)))
+        other = server.started(hyper={"hangIn": 1}, backend="shm")
+        server.until(lambda: server.sign(job, "trainer", "round-2").exists(), "the second round")
+        server.until(lambda: server.sign(other, "trainer", "round-1").exists(), "the other job's first round")
+        go, before = server.folder_of(job, "trainer") / "go", server.processes()
+        server.kill()
+        server.start()
+        assert server.state(job) == server.state(other) == "running"
+        server.process.send_signal(signal.SIGTERM)
+        server.process.wait(20)
+        assert server.processes() == before
+        server.start()
+        go.touch()
+        assert server.ended(job)[-1] == "completed"
+        assert server.tasks(job)["aggregator"]["log"].endswith("[1.0, 2.0, 3.0]\n")
+        assert server.state(other) == "running"
+        server.request(other, "stopping")
+        assert server.ended(other, 20)[-1] == "terminated"
+        server.until(lambda: not server.processes(), "nothing runs", 10)
+
+
+def test_agents_that_are_left_alone_end_their_programs(tmp_path: Path) -> None:
+    """And the server that comes too late says that the job has failed."""
+    with Server(tmp_path, "--silence", "3") as server:
+        job = server.started(hyper={"hangIn": 1})
+        server.until(lambda: server.sign(job, "trainer", "round-1").exists(), "the first round")
+        server.kill()
+        server.until(lambda: not server.processes(), "nothing runs", 15)
+        server.start()
+        assert server.ended(job, 15)[-1] == "failed"
+        assert "nothing was heard of its agent for 3 s" in [task["log"] for task in server.tasks(job).values()]
+
+
+def test_a_second_server_on_the_same_store_is_refused(tmp_path: Path) -> None:
+    with Server(tmp_path):
+        command = [FLAME, "server", "--port", "0", "--store", f"sqlite:///{tmp_path}/flame.db"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "another server has it open" in done.stderr and "Traceback" not in done.stderr
