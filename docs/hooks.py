@@ -14,6 +14,7 @@ from functools import cached_property
 
 import flame
 from flame import cli, errors, extend
+from flame.cli import flamectl
 
 KINDS = ("optimizer", "selector", "gate", "datasampler", "privacy", "compression", "backend", "registry")
 MARKER = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
@@ -39,9 +40,17 @@ def error_classes() -> list[type[BaseException]]:
 
 def of_cli() -> str:
     """One heading per command, with its help."""
-    return "\n\n".join(
-        f"## {name}\n\n```text\n{parser.format_help().strip()}\n```" for name, parser in commands(cli.parser())
-    )
+    return of_parser(cli.parser())
+
+
+def of_flamectl() -> str:
+    """The same of the client of an API server."""
+    return of_parser(flamectl.parser())
+
+
+def of_parser(parser: argparse.ArgumentParser) -> str:
+    """One heading per command of a parser, with its help."""
+    return "\n\n".join(f"## {name}\n\n```text\n{one.format_help().strip()}\n```" for name, one in commands(parser))
 
 
 def commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
@@ -160,6 +169,7 @@ def from_docstring(value: object) -> str:
 GENERATED: dict[str, Callable[[], str]] = {
     "errors": of_errors,
     "cli": of_cli,
+    "flamectl": of_flamectl,
     "choices": of_choices,
     "api": of_api,
 }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import re
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -11,6 +13,7 @@ import pytest
 
 import flame
 from flame import cli, extend
+from flame.cli import flamectl
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "docs" / "reference"
@@ -33,8 +36,9 @@ def test_every_error_has_a_heading() -> None:
     assert {error.__name__ for error in hooks().error_classes()} <= headings("errors.md")
 
 
-def test_every_command_has_a_heading() -> None:
-    assert {name for name, _ in hooks().commands(cli.parser())} <= headings("cli.md")
+@pytest.mark.parametrize(("page", "parser"), [("cli.md", cli.parser), ("flamectl.md", flamectl.parser)])
+def test_every_command_has_a_heading(page: str, parser: Callable[[], argparse.ArgumentParser]) -> None:
+    assert {name for name, _ in hooks().commands(parser())} <= headings(page)
 
 
 @pytest.mark.parametrize(

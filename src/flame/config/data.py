@@ -50,7 +50,7 @@ class Found(NamedTuple):
     @property
     def use(self) -> tuple[str, str]:
         """The URL for a worker, relative paths resolved against the file's folder, and the compute."""
-        return _resolved(self.info.url, self.file.parent), self.info.compute_id or "default"
+        return resolved(self.info.url, self.file.parent), self.info.compute_id or "default"
 
 
 def find_datasets(directory: Path) -> list[Found]:
@@ -79,7 +79,7 @@ def _natural(path: Path) -> list[tuple[int, int, str]]:
     return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts]
 
 
-def _resolved(url: str, directory: Path) -> str:
+def resolved(url: str, directory: Path) -> str:
     """A relative path, plain or after `file://`, as an absolute `file://`; anything else as it is."""
     if url.startswith("file://"):
         path = url.removeprefix("file://")

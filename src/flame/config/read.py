@@ -126,7 +126,7 @@ def convert(value: object, wanted: type[T], source: str = "", path: str = "") ->
         ConfigError: it does not fit; the path says where.
     """
     try:
-        return msgspec.convert(_without_comments(value), wanted, strict=False)
+        return msgspec.convert(without_comments(value), wanted, strict=False)
     except RecursionError:
         raise ConfigError(located(source, path), "is nested too deeply") from None
     except UnicodeEncodeError as error:
@@ -146,12 +146,13 @@ def located(source: str, *path: str) -> str:
     return ": ".join(part for part in (source, inside) if part)
 
 
-def _without_comments(value: object, *, key: str = "") -> object:
+def without_comments(value: object, *, key: str = "") -> Any:
+    """A file's values without `"//"` keys; in what is handed on as it is (`kwargs`, …) they stay."""
     if isinstance(value, Mapping) and key not in _VERBATIM:
         rows = {name: item for name, item in value.items() if name != COMMENT}
-        return {name: _without_comments(item, key=name) for name, item in rows.items()}
+        return {name: without_comments(item, key=name) for name, item in rows.items()}
     if isinstance(value, list):
-        return [_without_comments(item) for item in value]
+        return [without_comments(item) for item in value]
     return value
 
 
