@@ -1,0 +1,8 @@
+"""Pages run what other tests run, too."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent.parent / "compat"))
