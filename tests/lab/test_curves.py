@@ -6,11 +6,13 @@ import markup
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flame.lab.curves import MAX_LINES, Chart, Series, document, draw, ticks
+from flame.lab.axes import ticks
+from flame.lab.curves import MAX_LINES, Chart, Series, document, draw
 
 values = st.floats(allow_nan=True, allow_infinity=True)
 curve = st.lists(st.tuples(st.integers(1, 10_000), values), max_size=30).map(sorted)
-series = st.lists(st.builds(Series, st.text(max_size=40), curve), max_size=9)
+band = st.lists(st.tuples(st.integers(1, 10_000), values, values), max_size=5).map(sorted)
+series = st.lists(st.builds(Series, st.text(max_size=40), curve, band), max_size=9)
 
 
 def line(name: str, *ys: float) -> Series:
@@ -46,6 +48,17 @@ def test_a_hundred_sites_are_lines_and_more_are_a_band():
     assert 'class="wide"' not in few
     assert many.count('class="site" d="M') == 0
     assert 'class="wide" d="M' in many and "101 sites" in many
+
+
+def test_an_interval_around_a_line_is_an_area_that_the_axis_has_room_for():
+    plain = line("a", 0.4, 0.5, 0.6)
+    rows = [(1, 0.3, 0.5), (2, -2.0, math.nan), (3, 0.5, 0.9)]
+    drawn = draw(Chart("t", [Series("a", plain.points, rows)]))
+    corners = re.search(r'class="band" d="M([^Z]*)Z"', drawn).group(1).split("L")
+    xs, ys = zip(*(map(float, corner.split()) for corner in corners), strict=True)
+    assert len(corners) == 4 and xs[0] == xs[3] < xs[1] == xs[2]  # the row that is not finite is left out
+    assert ys[0] - ys[3] < ys[1] - ys[2] and min(ys) > 54  # 0.2 and 0.4 wide, both inside
+    assert 'class="band"' not in draw(Chart("t", [plain]))
 
 
 def test_the_size_of_a_chart_is_bounded():

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from flame.lab.axes import Scale
 from flame.lab.theme import BOLD, COLOURS, LETTER, MINUS, VARIABLES, distinct, escape, number, plural, shorten
 
 Points = Sequence[tuple[float, float]]
@@ -33,6 +34,7 @@ font-variant-numeric:tabular-nums}
 .chart .line{stroke-width:2.2}.chart .site{stroke:var(--site);stroke-width:1;opacity:.9}
 .chart .site:hover{stroke:var(--ink);stroke-width:2;opacity:1}
 .chart .wide{fill:var(--site);opacity:.28}.chart .narrow{fill:var(--site);opacity:.5}
+.chart .band{fill:var(--hue);opacity:.16}
 .chart .median{stroke:var(--mute);stroke-width:1.3;stroke-dasharray:1 4}
 .chart .target{stroke:var(--mute);stroke-width:1.2;stroke-dasharray:5 4}
 .chart .dot{fill:transparent}.chart g:hover>.dot,.chart .dot:hover{fill:var(--hue)}
@@ -41,10 +43,14 @@ font-variant-numeric:tabular-nums}
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One line: its name and its (round, value) points in order of rounds."""
+    """One line: its name and its (round, value) points in order of rounds.
+
+    `band` are (round, low, high) rows, an interval around a highlighted line; what is not finite of them is not drawn.
+    """
 
     name: str
     points: Points
+    band: Sequence[tuple[float, float, float]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,62 +99,6 @@ def document(charts: Sequence[Chart], *, width: int = 560, height: int = 300) ->
     )
 
 
-def ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """About `count` round numbers that reach from `low` or below to `high` or above (Heckbert, 1990)."""
-    if not high - low > 1e-9 * max(abs(low), abs(high)):  # equal, but for rounding
-        pad = abs(low) * 0.1 or 0.5
-        low, high = low - pad, high + pad
-    rough = (high - low) / max(1, count - 1)
-    scale = 10.0 ** math.floor(math.log10(rough))
-    step = scale * next(m for m in (1, 2, 2.5, 5, 10) if rough <= m * scale * (1 + 1e-9))
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [at * step for at in range(first, last + 1)]
-
-
-class _Scale:
-    """Maps rounds and values to the plane of a chart; values go by their logarithm when they span decades."""
-
-    def __init__(self, xs: Sequence[float], ys: Sequence[float], box: tuple[float, float, float, float]) -> None:
-        self.left, self.top, self.right, self.bottom = box
-        # Ends of the float range would overflow in a step or vanish in a logarithm.
-        low, high = (max(min(ys), -1e300), min(max(ys), 1e300)) if ys else (0.0, 1.0)
-        low = low if abs(low) > 1e-300 else 0.0
-        self.log = low > 0 and high / low > 3e3
-        if self.log:
-            exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-            self.y_ticks = [10.0**e for e in list(exponents)[:: max(1, len(exponents) // 5)]]
-            low, high = 10.0 ** exponents[0], 10.0 ** exponents[-1]
-        else:
-            self.y_ticks = ticks(low, high)
-            low, high = self.y_ticks[0], self.y_ticks[-1]
-        self._low, self._high = self._bend(low), self._bend(high)
-        self.x_low, self.x_high = (min(xs), max(xs)) if xs else (0.0, 1.0)
-        room = max(1, min(6, int((self.right - self.left) / 55)))
-        self.x_ticks = [x for x in self._whole(room) if self.x_low <= x <= self.x_high]
-
-    def _whole(self, count: int) -> list[float]:
-        if self.x_high == self.x_low:
-            return [self.x_low]
-        step = ticks(0, self.x_high - self.x_low, count)
-        gap = max(1.0, math.ceil(step[1] - step[0]))
-        if gap <= 2:
-            return [self.x_low + gap * at for at in range(int((self.x_high - self.x_low) / gap) + 1)]
-        inner = [gap * at for at in range(math.ceil(self.x_low / gap), math.floor(self.x_high / gap) + 1)]
-        return [self.x_low, *(x for x in inner if x - self.x_low > 0.6 * gap)]
-
-    def _bend(self, y: float) -> float:
-        return math.log10(y) if self.log else y
-
-    def x(self, value: float) -> float:
-        span = self.x_high - self.x_low
-        return self.left + (self.right - self.left) * ((value - self.x_low) / span if span else 0.5)
-
-    def y(self, value: float) -> float:
-        span = (self._high - self._low) or 1.0
-        share = (self._bend(value) - self._low) / span
-        return self.bottom - (self.bottom - self.top) * min(1.0, max(0.0, share))
-
-
 def _body(chart: Chart, width: int, height: int) -> str:
     banded = len(chart.sites) > MAX_LINES
     bands = _quantiles(chart.sites) if banded else []
@@ -156,10 +106,11 @@ def _body(chart: Chart, width: int, height: int) -> str:
     finite = [(x, y) for points in shown for x, y in points if math.isfinite(y)]
     xs = [x for x, _ in finite] + [row[0] for row in bands]
     ys = [y for _, y in finite] + [row[side] for row in bands for side in (1, 5)]
+    ys += [y for s in chart.highlights for _, low, high in s.band for y in (low, high) if math.isfinite(y)]
     ys += [chart.target] if chart.target is not None and ys else []
     labels = _labels(chart)
     margin = min(200.0, 12 + max((len(text) for text, _ in labels), default=0) * BOLD)
-    scale = _Scale(xs, ys, (46, 54, width - max(16.0, margin), height - 38))
+    scale = Scale(xs, ys, (46, 54, width - max(16.0, margin), height - 38))
     parts = [f'<text class="strong" x="0" y="13" font-size="13">{escape(shorten(chart.title, 60))}</text>']
     parts.append(_legend(chart, labelled=bool(labels)))
     if not xs:
@@ -176,7 +127,7 @@ def _body(chart: Chart, width: int, height: int) -> str:
     return "".join(parts)
 
 
-def _axes(scale: _Scale, x_label: str) -> str:
+def _axes(scale: Scale, x_label: str) -> str:
     parts = []
     for value in scale.y_ticks:
         y = scale.y(value)
@@ -190,7 +141,7 @@ def _axes(scale: _Scale, x_label: str) -> str:
     return "".join(parts)
 
 
-def _tick(value: float, scale: _Scale) -> str:
+def _tick(value: float, scale: Scale) -> str:
     if scale.log:
         return f"{value:g}" if 1e-3 <= value < 1e5 else f"1e{round(math.log10(value))}"
     step = scale.y_ticks[1] - scale.y_ticks[0]
@@ -202,7 +153,7 @@ def _tick(value: float, scale: _Scale) -> str:
     return f"{value + 0.0:,.{digits}f}".replace("-", MINUS)
 
 
-def _path(points: Iterable[tuple[float, float]], scale: _Scale) -> str:
+def _path(points: Iterable[tuple[float, float]], scale: Scale) -> str:
     """The `d` of a line that lifts its pen where a value is not finite; a lone point becomes a dot."""
     out: list[str] = []
     run: list[str] = []
@@ -224,7 +175,7 @@ def _thin(points: Points, limit: int) -> Points:
     return kept if kept[-1] == points[-1] else [*kept, points[-1]]
 
 
-def _site_lines(sites: Sequence[Series], scale: _Scale) -> str:
+def _site_lines(sites: Sequence[Series], scale: Scale) -> str:
     limit = max(20, _MAX_POINTS // max(1, len(sites)))
     parts = []
     for series in sites:
@@ -236,7 +187,7 @@ def _site_lines(sites: Sequence[Series], scale: _Scale) -> str:
     return "".join(parts)
 
 
-def _highlight(series: Series, at: int, scale: _Scale) -> str:
+def _highlight(series: Series, at: int, scale: Scale) -> str:
     hue = f"var(--c{at % COLOURS})"
     dash = "" if at < COLOURS else ' stroke-dasharray="6 4"'
     points = _thin(series.points, 400)
@@ -248,7 +199,8 @@ def _highlight(series: Series, at: int, scale: _Scale) -> str:
         for x, y in _thin(points, 60)
         if math.isfinite(y)
     )
-    return f'<g style="--hue:{hue}"><path class="line" stroke="{hue}"{dash}{weight} d="{d}"/>{dots}</g>'
+    area = _area("band", [row for row in series.band if all(map(math.isfinite, row))], 1, 2, scale)
+    return f'<g style="--hue:{hue}">{area}<path class="line" stroke="{hue}"{dash}{weight} d="{d}"/>{dots}</g>'
 
 
 def _quantiles(sites: Sequence[Series]) -> list[tuple[float, ...]]:
@@ -265,19 +217,24 @@ def _quantiles(sites: Sequence[Series]) -> list[tuple[float, ...]]:
     ]
 
 
-def _bands(rows: list[tuple[float, ...]], scale: _Scale) -> str:
+def _bands(rows: list[tuple[float, ...]], scale: Scale) -> str:
     parts = []
     for name, low, high in (("wide", 1, 5), ("narrow", 2, 4)):
-        there = [f"{scale.x(row[0]):.1f} {scale.y(row[low]):.1f}" for row in rows]
-        back = [f"{scale.x(row[0]):.1f} {scale.y(row[high]):.1f}" for row in reversed(rows)]
-        if len(rows) == 1:  # one round: a bar, as a line has no area
-            x = scale.x(rows[0][0])
-            top, bottom = scale.y(rows[0][high]), scale.y(rows[0][low])
-            parts.append(f'<rect class="{name}" x="{x - 9:.1f}" y="{top:.1f}" width="18" height="{bottom - top:.1f}"/>')
-        elif rows:
-            parts.append(f'<path class="{name}" d="M{"L".join(there + back)}Z"/>')
+        parts.append(_area(name, rows, low, high, scale))
     parts.append(f'<path class="median" d="{_path([(row[0], row[3]) for row in rows], scale)}"/>')
     return "".join(parts)
+
+
+def _area(name: str, rows: Sequence[tuple[float, ...]], low: int, high: int, scale: Scale) -> str:
+    """What lies between two columns of rows that begin with x; one row is a bar, as a line has no area."""
+    if not rows:
+        return ""
+    if len(rows) == 1:
+        x, top, bottom = scale.x(rows[0][0]), scale.y(rows[0][high]), scale.y(rows[0][low])
+        return f'<rect class="{name}" x="{x - 9:.1f}" y="{top:.1f}" width="18" height="{bottom - top:.1f}"/>'
+    there = [f"{scale.x(row[0]):.1f} {scale.y(row[low]):.1f}" for row in rows]
+    back = [f"{scale.x(row[0]):.1f} {scale.y(row[high]):.1f}" for row in reversed(rows)]
+    return f'<path class="{name}" d="M{"L".join(there + back)}Z"/>'
 
 
 def _legend(chart: Chart, *, labelled: bool) -> str:
@@ -318,7 +275,7 @@ def _last(points: Points) -> tuple[float, float]:
     return next((x, y) for x, y in reversed(points) if math.isfinite(y))
 
 
-def _end_labels(labels: list[tuple[str, int]], chart: Chart, scale: _Scale) -> str:
+def _end_labels(labels: list[tuple[str, int]], chart: Chart, scale: Scale) -> str:
     """Labels beside the last points, pushed apart until none overlaps."""
     gap = 15.0
     placed = sorted((scale.y(_last(chart.highlights[at].points)[1]), at, text) for text, at in labels)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 
 from flame.lab import theme
-from flame.lab.curves import ticks
+from flame.lab.axes import ticks
 from flame.lab.history import History, RoundRow, Span, Total
 from flame.lab.theme import BOLD, LETTER, escape, plural, shorten
 
