@@ -6,6 +6,7 @@ import rundirs
 
 from flame.lab import history, summary, theme
 from flame.lab.history import History
+from flame.tag import template
 
 TREE = {
     "roles": [{"name": "trainer", "isDataConsumer": True}, {"name": "middle"}, {"name": "top"}],
@@ -24,6 +25,19 @@ def run(path: Path, rows: list[tuple[int, str, dict[str, float]]], tag: object =
 def test_roles_are_ranked_by_their_distance_from_the_data(tmp_path):
     tree = run(tmp_path, [])
     assert tree.sites == {"trainer"} and list(tree.upper) == ["top", "middle"]
+
+
+def test_who_holds_the_labels_of_a_split_model_is_above_those_who_hold_columns(tmp_path):
+    split = run(
+        tmp_path,
+        [(1, "feature-holder/0", {"width": 4.0}), (1, "label-holder/0", {"accuracy": 0.5, "train-loss": 1.0})],
+        template("vertical").to_dict(),
+    )
+    assert split.holders == {"feature-holder", "label-holder"}
+    assert split.sites == {"feature-holder"} and list(split.upper) == ["label-holder"]
+    assert summary.headline(split).name == "accuracy"
+    (top, *_) = summary.charts(split)
+    assert [series.name for series in top.highlights] == ["label-holder"] and not top.sites
 
 
 def test_the_global_curve_is_the_top_ones_else_the_mean_of_the_sites(tmp_path):

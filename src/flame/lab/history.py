@@ -2,7 +2,8 @@
 
 Reading is lenient where a run may have been cut short (a missing or empty file is an empty list) and strict
 where a file is damaged: text that is no JSON raises. The TAG says which roles are sites (its data
-consumers) and how far every other role is from them; without a TAG, workers with a dataset are sites.
+consumers, but for those to whom others send what they learned) and how far every other role is from them;
+without a TAG, workers with a dataset are sites.
 """
 
 from __future__ import annotations
@@ -76,8 +77,9 @@ class History:
         facts: `run.json` as it is.
         settings: the first worker's resolved ones under what the user changed, as `a.b.c` → text.
         records: one per worker and round that measured something.
-        sites: the roles that hold data.
-        upper: the other roles, the one farthest from the data first.
+        holders: the roles that hold data.
+        sites: those of them that nobody answers; who holds the labels of a split model is above the others.
+        upper: all roles but the sites, the one farthest from the data first.
     """
 
     path: Path
@@ -87,6 +89,7 @@ class History:
     spans: Sequence[Span]
     totals: Sequence[Total]
     rounds: Sequence[RoundRow]
+    holders: frozenset[str]
     sites: frozenset[str]
     upper: Sequence[str]
 
@@ -173,7 +176,7 @@ def read(directory: Path) -> History:
     facts = _load(directory / "run.json")
     timeline = _load(directory / "timeline.json")
     records = [record for row in _rows(_load(directory / "metrics.json"), "records") if (record := _record(row))]
-    sites, upper = _ranks(_load(directory / "tag.json"), records)
+    holders, sites, upper = _ranks(_load(directory / "tag.json"), records)
     return History(
         path=directory,
         facts=facts,
@@ -185,6 +188,7 @@ def read(directory: Path) -> History:
             for row in _rows(timeline, "totals")
         ],
         rounds=[_round(row) for row in _rows(timeline, "rounds")],
+        holders=holders,
         sites=sites,
         upper=upper,
     )
@@ -278,20 +282,25 @@ def _round(row: Mapping[str, Any]) -> RoundRow:
     return RoundRow(at, _clock(row, "start"), _clock(row, "seconds"), asked, folded, sent, worker, simulated_s)
 
 
-def _ranks(tag: Mapping[str, Any], records: Iterable[Record]) -> tuple[frozenset[str], list[str]]:
-    """The roles that hold data, and the others by their distance from them, farthest first."""
+def _ranks(tag: Mapping[str, Any], records: Iterable[Record]) -> tuple[frozenset[str], frozenset[str], list[str]]:
+    """The roles that hold data, the sites among them, and the others by their distance from these, farthest first."""
     roles = {_text(row, "name"): bool(row.get("isDataConsumer")) for row in _rows(tag, "roles")}
     for record in records:
         roles.setdefault(record.role, bool(record.dataset))
-    sites = frozenset(role for role, consumes in roles.items() if consumes)
+    holders = frozenset(role for role, consumes in roles.items() if consumes)
     links: dict[str, set[str]] = {}
+    answered: set[str] = set()
     for row in _rows(tag, "channels"):
-        pair = [str(role) for role in row.get("pair") or ()]
+        pair = {str(role) for role in row.get("pair") or ()}
         for one in pair:
             links.setdefault(one, set()).update(pair)
+            if pair <= holders and "aggregate" in (row.get("funcTags") or {}).get(one, ()):
+                answered.add(one)
+    sites = (holders - answered) or holders
     distance, edge = dict.fromkeys(sites, 0), set(sites)
     while edge:
         step = max(distance[role] for role in edge) + 1
         edge = {other for role in edge for other in links.get(role, ()) if other not in distance}
         distance.update(dict.fromkeys(edge, step))
-    return sites, sorted((role for role in roles if role not in sites), key=lambda r: (-distance.get(r, 0), r))
+    upper = sorted((role for role in roles if role not in sites), key=lambda r: (-distance.get(r, 0), r))
+    return holders, sites, upper

@@ -133,7 +133,7 @@ def _roles(run: History) -> str:
     order = [role for role in (*run.upper, *sorted(run.sites)) if role in roles]
     order += [role for role in roles if role not in order]
     rows = [
-        (Cell(role), quantity(float(roles[role] or 0)), Cell("holds data" if role in run.sites else ""))
+        (Cell(role), quantity(float(roles[role] or 0)), Cell("holds data" if role in run.holders else ""))
         for role in order
     ]
     return page.table(("role", "workers", ""), rows)
