@@ -6,15 +6,19 @@ which it fails. They train low-rank additions to its layers and leave the rest o
 
 import argparse
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
-import torch
-from peft import LoraConfig, get_peft_model
-from sklearn.datasets import load_digits
-from transformers import ViTConfig, ViTForImageClassification
 
 import flame
+from flame.common import extra
+
+with extra.needed():
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from sklearn.datasets import load_digits
+    from transformers import ViTConfig, ViTForImageClassification
 
 SIZES = ViTConfig(
     image_size=8,
@@ -72,6 +76,7 @@ def public_model(path, epochs):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # peft calls what will be renamed
     parser = argparse.ArgumentParser(description="digits, three sites, LoRA")
     parser.add_argument("--base", type=Path, default=Path("runs/lora-base.pt"))
     parser.add_argument("--base-epochs", type=int, default=8)
@@ -91,8 +96,8 @@ if __name__ == "__main__":
         out=args.out,
     )
     report = {
-        "accuracy-before": before,
-        "accuracy": result.final("test-accuracy"),
+        "accuracy-before": round(before, 3),
+        "accuracy": round(result.final("test-accuracy"), 3),
         "bytes-of-the-model": sum(p.nbytes for p in base.parameters()),
         "bytes-that-travel": result.weights().nbytes,
     }

@@ -3,12 +3,16 @@
 import argparse
 
 import numpy as np
-from sklearn.datasets import load_breast_cancer
-from sklearn.linear_model import SGDClassifier
-from sklearn.preprocessing import scale
 
 import flame
-from flame.weights.sklearn_adapter import prepare
+from flame.common import extra
+
+with extra.needed():
+    from sklearn.datasets import load_breast_cancer
+    from sklearn.linear_model import SGDClassifier
+    from sklearn.preprocessing import scale
+
+    from flame.weights.sklearn_adapter import prepare
 
 FEATURES, CLASSES = 30, [0, 1]
 

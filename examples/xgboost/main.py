@@ -3,11 +3,14 @@
 import argparse
 
 import numpy as np
-import xgboost
-from sklearn.datasets import load_breast_cancer
-from sklearn.metrics import roc_auc_score
 
 import flame
+from flame.common import extra
+
+with extra.needed():
+    import xgboost
+    from sklearn.datasets import load_breast_cancer
+    from sklearn.metrics import roc_auc_score
 
 CLINICS = 4
 # What a round's trees say is added up, so that each learns at a share of the rate. The base score has to be the same

@@ -38,9 +38,17 @@ def test_jax_sites_that_lack_half_of_the_digits_learn_them_all(tmp_path: Path) -
     script("jax", tmp_path / "run", "--rounds", 4)
     result = Result(tmp_path / "run")
     assert result.final("test-accuracy") > 0.75
-    assert {name for name in result.weights().arrays() if "norm" in name} == {
-        f"norm/{kind}" for kind in ("bias", "mean", "scale", "var")
-    }
+    assert set(result.weights().arrays()) == {"hidden/b", "hidden/w", "out/b", "out/w"}
+
+
+@pytest.mark.timeout(150)
+def test_flax_sites_average_the_statistics_of_their_normalisation(tmp_path: Path) -> None:
+    script("flax", tmp_path / "run", "--rounds", 4)
+    result = Result(tmp_path / "run")
+    assert result.final("test-accuracy") > 0.75
+    norm = {name.removeprefix("norm/"): values for name, values in result.weights().arrays().items() if "norm" in name}
+    assert set(norm) == {"bias", "mean", "scale", "var"}
+    assert norm["mean"].any() and (norm["var"] > 0).all()
 
 
 @pytest.mark.parametrize("tag", ["two-tier", "hierarchical"])
@@ -72,3 +80,40 @@ def test_keras_sites_share_a_network(tmp_path: Path) -> None:
     rounds = ["--set", "hyperparameters.rounds=4"]
     run(flame, "run", EXAMPLES / "keras", "--out", tmp_path / "run", "--seed", 1, *rounds)
     assert Result(tmp_path / "run").final("test-accuracy") > 0.6
+
+
+@pytest.mark.parametrize(
+    ("example", "package", "extra"),
+    [
+        ("jax", "jax", "jax"),
+        ("flax", "flax", "jax"),
+        ("sklearn", "sklearn", "sklearn"),
+        ("xgboost", "xgboost", "xgboost"),
+        ("lora", "peft", "lora"),
+    ],
+)
+def test_who_lacks_a_framework_reads_what_to_install(tmp_path: Path, example: str, package: str, extra: str) -> None:
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / example / "main.py"],
+        env=lacking(package, tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == f"{package} is not installed: pip install 'flame-fl[{extra}]'\n"
+    assert done.returncode == 1
+
+
+def test_a_role_that_lacks_its_framework_says_what_to_install(tmp_path: Path) -> None:
+    command = [Path(sys.executable).with_name("flame"), "run", EXAMPLES / "keras", "--out", tmp_path / "run"]
+    done = subprocess.run(command, env=lacking("keras", tmp_path), capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.endswith("No module named 'keras' (pip install 'flame-fl[keras]')\n")
+    assert not (tmp_path / "run").exists()
+
+
+def lacking(package: str, folder: Path) -> dict[str, str]:
+    """An environment in which importing a package fails as it does where it is not installed."""
+    missing = f"raise ModuleNotFoundError(\"No module named '{package}'\", name={package!r})\n"
+    (folder / f"{package}.py").write_text(missing)
+    return {**ALONE, "PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}

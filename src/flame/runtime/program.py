@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from flame.common import extra
 from flame.errors import ConfigError
 from flame.mode.role import Role
 
@@ -99,7 +100,9 @@ def _imported(path: Path, role: str) -> ModuleType:
     except SyntaxError as error:
         raise ConfigError(f"{error.filename}:{error.lineno}", f"role {role}: {error.msg}") from error
     except ImportError as error:
-        raise ConfigError(str(path), f"role {role}: {error}", "install what the program imports") from error
+        raise ConfigError(
+            str(path), f"role {role}: {error}", extra.remedy(error) or "install what the program imports"
+        ) from error
     except (Exception, SystemExit) as error:  # a program may raise anything while it is imported
         at = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{path}" if at.filename == str(path) else f"{path}: {at.filename}"
