@@ -123,6 +123,11 @@ def test_hostile_names_do_not_leave_their_place() -> None:
     assert len(draw(hostile(), "text").splitlines()) == len(draw(template("two-tier")).splitlines())
 
 
+@pytest.mark.parametrize("name", templates())
+def test_no_text_of_a_template_lies_on_another_or_beyond_the_edge(name: str) -> None:
+    assert_apart(of_roles(template(name)))
+
+
 @pytest.mark.parametrize("name", GOOD)
 def test_no_text_of_an_svg_lies_on_another(name: str) -> None:
     tag = read(GOOD[name])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from flame.tag.draw.picture import Box, Line, Picture, width
 
@@ -71,10 +71,16 @@ class _Sides:
 
 
 def arrange(picture: Picture) -> Layout:
-    """Places boxes and lines so that texts do not lie on each other."""
+    """Places boxes and lines so that texts do not lie on each other, and none beyond an edge."""
+    layout = _arranged(picture, 0)
+    left = min((spot.x for spot in _texts(layout)), default=MARGIN)
+    return layout if left >= MARGIN / 2 else _arranged(picture, MARGIN - left)
+
+
+def _arranged(picture: Picture, indent: float) -> Layout:
     rows = _rows(picture)
     sides = _sides(picture, rows)
-    spots = _spots(picture, rows, sides)
+    spots = _spots(picture, rows, sides, indent)
     for box, side in enumerate(sides):
         for ports in (side.top, side.bottom):
             away = {i: _far(picture.lines[i], spots, box) for i in ports}
@@ -84,10 +90,15 @@ def arrange(picture: Picture) -> Layout:
     order = sorted(range(len(picture.lines)), key=lambda i: not _is_level(picture, picture.lines[i]))
     bends = {i: _draw(i, picture.lines[i], spots, sides, taken) for i in order}
     drawn = [bends[i] for i in range(len(picture.lines))]
-    everything = [*spots, *(b.label for b in drawn), *(tag for b in drawn for tag in b.tags)]
-    right = max([spot.x + spot.width for spot in everything], default=0) + MARGIN + 8
-    low = max([spot.y + spot.height for spot in everything], default=0) + MARGIN
-    return Layout(max(right, 2 * MARGIN + 8 * width(picture.title)), low, tuple(spots), tuple(drawn))
+    layout = Layout(0, 0, tuple(spots), tuple(drawn))
+    right = max([spot.x + spot.width for spot in _texts(layout)], default=0) + MARGIN + 8
+    low = max([spot.y + spot.height for spot in _texts(layout)], default=0) + MARGIN
+    return replace(layout, width=max(right, 2 * MARGIN + 8 * width(picture.title)), height=low)
+
+
+def _texts(layout: Layout) -> list[Spot]:
+    """Everything in a drawing that holds text."""
+    return [*layout.spots, *(b.label for b in layout.bends), *(tag for b in layout.bends for tag in b.tags)]
 
 
 def _rows(picture: Picture) -> list[list[int]]:
@@ -134,14 +145,14 @@ def _sides(picture: Picture, rows: Sequence[Sequence[int]]) -> list[_Sides]:
     return sides
 
 
-def _spots(picture: Picture, rows: Sequence[Sequence[int]], sides: Sequence[_Sides]) -> list[Spot]:
+def _spots(picture: Picture, rows: Sequence[Sequence[int]], sides: Sequence[_Sides], indent: float) -> list[Spot]:
     sizes = [_size(box, sides[i], picture.lines) for i, box in enumerate(picture.boxes)]
     loop_room = [_loop_room(picture, one.loops) for one in sides]
     widths = [sum(sizes[b][0] + loop_room[b] + BOX_GAP for b in row) - BOX_GAP for row in rows]
     spots = [Spot(0, 0, 0, 0)] * len(picture.boxes)
     y = HEAD + 8
     for row, wide in zip(rows, widths, strict=True):
-        x = MARGIN + (max(widths) - wide) / 2
+        x = MARGIN + indent + (max(widths) - wide) / 2
         tall = max(sizes[b][1] for b in row)
         for box in row:
             spots[box] = Spot(x, y + (tall - sizes[box][1]) / 2, *sizes[box])
