@@ -121,8 +121,6 @@ class TopAggregator(Role):
         """Hand this round's metrics on and start afresh."""
         if self._leading.clock is not None:
             self.update_metrics({"simulated_s": self._leading.clock.now})
-        if self._timed is not None:
-            self.registry_client.save_metrics(self._round - 1, {**(self.metrics or {}), **self.mc.get()})
         super().save_metrics()
 
     def save_params(self) -> None:

@@ -154,7 +154,10 @@ class Role(metaclass=ABCMeta):
         self.metrics = {**(self.metrics or {}), **{name: _number(name, value) for name, value in metrics.items()}}
 
     def save_metrics(self) -> None:
-        """Hand this round's metrics on and start afresh."""
+        """Hand this round's metrics on, to the registry too where the role has one, and start afresh."""
+        if self._timed is not None and "registry_client" in vars(self):
+            number = self._round - 1 + self._counts_from
+            self.registry_client.save_metrics(number, {**(self.metrics or {}), **self.mc.get()})
         if self.metrics and self._surroundings.events is not None:
             self._surroundings.events.metrics(self._round, self.metrics)
         self.metrics = {}
@@ -194,6 +197,9 @@ class Role(metaclass=ABCMeta):
         """Go on from what `_state` returned; the role has joined its channels and has been initialized."""
         self._round, self.metrics = state["round"], state["metrics"]
         self.cm.restore(state["channels"])
+
+    _counts_from: ClassVar[int] = 0
+    """The number of the first round in the registry, as programs know it."""
 
     _ends_within: ClassVar[bool] = False
     """Whether the end of the training is said before the last round is over: then nothing can be kept after it."""

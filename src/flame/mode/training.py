@@ -112,12 +112,6 @@ class Trainer(Role):
         if tag == TAG_UPLOAD:
             self._send_weights(tag)
 
-    def save_metrics(self) -> None:
-        """Hand this round's metrics on and start afresh."""
-        if self._timed is not None:
-            self.registry_client.save_metrics(self._round - 1, {**(self.metrics or {}), **self.mc.get()})
-        super().save_metrics()
-
     def compose(self) -> None:
         """internal_init, load_data, init, then fetch, train, evaluate, upload and save_metrics until the end."""
         with Composer() as composer:

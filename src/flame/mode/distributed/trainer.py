@@ -38,6 +38,7 @@ class Trainer(Ringing, training.Trainer):
     """
 
     _shares = staticmethod(merging)
+    _counts_from = 1
 
     _keeps_model = True
 
@@ -110,12 +111,6 @@ class Trainer(Ringing, training.Trainer):
         """Go on to the next round, or be done."""
         self._round += 1
         self._work_done = self._round > self._rounds
-
-    def save_metrics(self) -> None:
-        """Hand this round's metrics on and start afresh."""
-        if self._timed is not None:
-            self.registry_client.save_metrics(self._round, {**(self.metrics or {}), **self.mc.get()})
-        super().save_metrics()
 
     def save_params(self) -> None:
         """Record the hyperparameters, once for the ring."""
