@@ -34,9 +34,10 @@ bench: $(for-run)  ## measure speed and memory beside plain PyTorch: a table, an
 fuzz: $(for-test)  ## fuzz every reader of foreign bytes, a minute each; longer: make fuzz seconds=600
 	$(python) tests/fuzz/fuzz.py --seconds $(seconds) $(targets)
 
-fix: $(for-test)  ## mend what format and lint can mend
+fix: $(for-test)  ## mend what format and lint can mend, and draw templates again
 	$(bin)/ruff check --fix $(sources)
 	$(bin)/ruff format $(sources)
+	$(python) docs/drawings.py
 
 docs: $(for-test)  ## build the documentation into site/, warnings are errors
 	@NO_MKDOCS_2_WARNING=1 $(python) -m mkdocs build --strict --quiet && echo 'docs: built into site/'

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import flame
+from flame.tag import read, template
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "clustered"
 
@@ -15,6 +16,10 @@ def test_sites_that_are_alike_share_a_model(tmp_path: Path) -> None:
     assert chosen[0] != chosen[1] and chosen == chosen[:2] * 3
     one = flame.run(EXAMPLE, schema=star(tmp_path), seed=1, hosts=0, out=tmp_path / "one")
     assert result.final("accuracy") > one.final("accuracy") + 0.05
+
+
+def test_the_tag_is_the_template() -> None:
+    assert read(EXAMPLE / "schema.json") == template("clustered")
 
 
 def star(folder: Path) -> Path:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 from pathlib import Path
 
 import pytest
 
 import flame
 from flame.lab.result import Result
-from flame.tag import draw, read, template
+from flame.tag import read, template
 
 PARTIES = ("practice", "laboratory", "cardiology")
 
@@ -50,8 +49,5 @@ def test_no_party_has_the_columns_or_all_the_patients_of_another(folder: Path) -
     assert all(len(some) == 874 for some in patients) and len(set.intersection(*patients)) < 800
 
 
-def test_the_tag_is_the_template_and_the_drawing_shows_it(folder: Path) -> None:
-    tag = read(folder / "schema.json")
-    assert tag == template("vertical")
-    words = [re.findall(r">([^<>]+)</text>", svg) for svg in ((folder / "vertical.svg").read_text(), draw(tag, "svg"))]
-    assert len(words[0]) > 4 and words[0] == words[1]
+def test_the_tag_is_the_template(folder: Path) -> None:
+    assert read(folder / "schema.json") == template("vertical")

@@ -154,6 +154,9 @@ RUNS: dict[str, Run] = {
     "vertical": vertical,
     "distributed": ringing("distributed"),
     "hybrid": ringing("hybrid"),
+    "a star's trainer in a ring": lambda out, **more: flame.run(
+        roles={"trainer": test_async.Site}, tag="distributed", data=SITES, seed=7, out=out, **more
+    ),
     "parallel": plain({**PLAIN, "tag": "parallel"}),
 }
 

@@ -19,7 +19,6 @@ from flame.mode.ringing import TAG_RING_ALLREDUCE
 from flame.mode.role import Role
 from flame.mode.training import TAG_FETCH
 
-
 # The first that a class is a kind of is what it becomes.
 COORDINATED: Mapping[type[Role], type[Role]] = {
     training.Trainer: coordinating.Trainer,
