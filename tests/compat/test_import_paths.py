@@ -187,7 +187,7 @@ def test_the_aliases_of_a_chain(role: str) -> None:
 
     class Mine(base):  # type: ignore[misc]
         def __init__(self) -> None:
-            for name in MUST_SET[role]:
+            for name in MUST_SET[f"horizontal.{role}"]:
                 setattr(self, name, None)
 
     mine = Mine()
@@ -205,7 +205,10 @@ def test_the_roles_of_an_algorithm(path: str) -> None:
     base: Any = getattr(module, name)
     plain: Any = getattr(import_module(f"flame.mode.horizontal.{path.partition('.')[2]}"), name)
     assert sorted(base.get_func_tags()) == sorted([*constants.values(), *plain.get_func_tags()])
-    required = [*MUST_SET[path.partition(".")[2]], *(["batch_size", "learning_rate"] * (path == "scaffold.trainer"))]
+    required = [
+        *MUST_SET[f"horizontal.{path.partition('.')[2]}"],
+        *(["batch_size", "learning_rate"] * (path == "scaffold.trainer")),
+    ]
 
     def constructor(self: Any) -> None:
         for attribute in required:
