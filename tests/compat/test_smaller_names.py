@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -95,3 +98,39 @@ def test_a_method_is_timed_and_what_nobody_catches_is_logged(caplog: pytest.LogC
     with caplog.at_level(logging.CRITICAL):
         custom_excepthook(ValueError, ValueError("unexpected"), None)
     assert caplog.records[0].levelname == "CRITICAL" and "unexpected" in caplog.text
+
+
+LOGS = """
+import logging
+from flame.config import Config
+from flame.mode.composer import Composer
+from flame.mode.role import Role
+from flame.mode.tasklet import Tasklet
+
+class Says(Role):
+    def compose(self):
+        with Composer() as self.composer:
+            Tasklet("info", logging.info, "Test accuracy: 0.5") >> Tasklet("worse", logging.warning, "late")
+
+config = Config.from_dict({
+    "taskid": "1", "role": "r", "backend": "mqtt", "job": {"id": "1"}, "groupAssociation": {}, "channels": []
+})
+OWN
+role = Says(config)
+role.compose()
+role.run()
+"""
+
+
+def test_a_program_by_itself_writes_log_lines_of_six_fields_unless_it_has_set_up_its_own() -> None:
+    def said(own: str = "", **env: str) -> tuple[str, str]:
+        command = [sys.executable, "-c", LOGS.replace("OWN", own)]
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **env})
+        return done.stdout, done.stderr
+
+    out, err = said()
+    fields = [field.strip() for field in out.split("|")]
+    assert (len(fields), fields[2], fields[-1]) == (6, "INFO", "Test accuracy: 0.5") and err.strip().endswith("| late")
+    assert said(LOG_LEVEL="warning")[0] == ""
+    assert "LOG_LEVEL: is 'loud' (choose one of CRITICAL" in said(LOG_LEVEL="loud")[1]
+    assert said("logging.basicConfig(format='own %(message)s')") == ("", "own late\n")

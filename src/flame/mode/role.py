@@ -16,6 +16,7 @@ from flame.channel.manager import ChannelManager
 from flame.channel.surroundings import Surroundings
 from flame.common.custom_abcmeta import ABCMeta, abstract_attribute
 from flame.common.fiber import surroundings
+from flame.common.logs import set_up_logging
 from flame.config import Config
 from flame.engine.parts import privacy_of, sampler_of
 from flame.engine.simulated import work_of
@@ -175,10 +176,15 @@ class Role(metaclass=ABCMeta):
         return getattr(self, function.method)(self._channel(tag))
 
     def run(self) -> None:
-        """Run the workflow to its end, then leave the channels."""
+        """Run the workflow to its end, then leave the channels.
+
+        In a program that runs by itself and has set up no logging, log lines are written as upstream's are.
+        """
         self.composer.observer = self._observe
-        if self.config.checkpoint.dir and surroundings() is None:
-            import_module("flame.mode.durable").Durable(self)
+        if surroundings() is None:
+            set_up_logging()
+            if self.config.checkpoint.dir:
+                import_module("flame.mode.durable").Durable(self)
         try:
             self.composer.run()
         finally:
