@@ -148,6 +148,28 @@ def test_in_a_tree_every_aggregator_asks_it(tmp_path: Path) -> None:
     assert sorted({(call["ends"], call["total"]) for call in CALLS[4:]}) == [(1, 1), (2, 4), (3, 3)]
 
 
+@pytest.mark.parametrize(
+    "job",
+    [
+        {"hosts": 2},
+        {"set": {"channels.param-channel.compression": "fp16"}},
+        {"tag": "coordinated"},
+        {"tag": "hybrid", "data": {"eu": SITES[:3], "us": SITES[3:]}},
+    ],
+    ids=["hosts", "compressed", "coordinated", "hybrid"],
+)
+def test_a_mean_of_its_own_is_ours_wherever_the_updates_come_from(tmp_path: Path, job: dict[str, Any]) -> None:
+    large = {"model": lambda: {"w": np.zeros(20_000, np.float32), "n": np.zeros(1, np.int64)}, "rounds": 3, **job}
+    ours, own = trained(run(tmp_path / "ours", "fedavg", **large)), trained(run(tmp_path / "own", "mean", **large))
+    np.testing.assert_allclose(own["w"], ours["w"], rtol=2e-5)
+    assert own["w"].any() and own["n"] == ours["n"] == 3
+
+
+def test_a_ring_without_an_aggregator_has_nobody_to_ask_it(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="a ring carries models only"):
+        run(tmp_path, "mean", tag="distributed")
+
+
 def test_its_regularizer_is_the_trainers(tmp_path: Path) -> None:
     result = run(tmp_path, "mean", kwargs={"mu": 2.0}, data=[10.0], rounds=2)
     assert [row.values["term"] for row in result.metrics if "term" in row.values] == pytest.approx([2.0, 1.62])

@@ -17,6 +17,7 @@ from flame.engine.parts import optimizer_of, says_more
 from flame.errors import RecipeError
 from flame.mode.role import Role
 from flame.mode.training import CHECKED
+from flame.optimizer.abstract import Adapted
 from flame.optimizer.halves import Alone
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,9 @@ class Ringing(Role):
         if str(config.optimizer.sort) == "fedbuff":
             raise RecipeError("optimizer.sort: fedbuff asks whoever is idle; a ring is of all who are asked at once")
         optimizer = optimizer_of(config)
-        if not isinstance(optimizer.regularizer, Alone) or says_more(optimizer) or hasattr(optimizer, "fold"):
+        led = isinstance(optimizer, Adapted) and "fetch" in cls.get_func_tags()  # an aggregator above asks its `do`
+        folds = hasattr(optimizer, "fold") and not led
+        if not isinstance(optimizer.regularizer, Alone) or says_more(optimizer) or folds:
             sort = config.optimizer.sort
             raise RecipeError(
                 f"optimizer.sort: the halves of {sort} talk to each other, and a ring carries models only"
