@@ -7,14 +7,18 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import flame
 from flame import config as settings
 from flame.channel_manager import custom_excepthook
 from flame.errors import ConfigError
 from flame.mode.composer import CloneComposer, Composer, ComposerContext
+from flame.mode.horizontal.coord_syncfl.coordinator import TAG_COORDINATE_WITH_TRAINER, Coordinator
 from flame.mode.tasklet import Loop, Tasklet
 from flame.monitor.metric_collector import MetricCollector
 from flame.monitor.runtime import time_tasklet
@@ -100,11 +104,26 @@ def test_a_method_is_timed_and_what_nobody_catches_is_logged(caplog: pytest.LogC
     assert caplog.records[0].levelname == "CRITICAL" and "unexpected" in caplog.text
 
 
+def test_a_coordinator_asks_for_its_channels_by_tag(tmp_path: Path) -> None:
+    seen: list[tuple[str, int]] = []
+
+    class Watching(Coordinator):
+        def increment_round(self) -> None:
+            channel = self.get_channel(TAG_COORDINATE_WITH_TRAINER)
+            seen.append((channel.other_role(), len(channel.all_ends())))
+            super().increment_round()
+
+    job = {"model": lambda: {"w": np.zeros(1)}, "train": lambda net, item: None, "data": [1.0, 2.0, 3.0], "hosts": 0}
+    flame.run(tag="coordinated", roles={"coordinator": Watching}, rounds=2, out=tmp_path, **job)
+    assert seen == [("trainer", 3)] * 2
+
+
 LOGS = """
 import logging
 from flame.config import Config
 from flame.mode.composer import Composer
 from flame.mode.role import Role
+from flame.mode.horizontal.coord_syncfl.coordinator import TAG_COORDINATE_WITH_TRAINER, Coordinator
 from flame.mode.tasklet import Tasklet
 
 class Says(Role):

@@ -53,6 +53,16 @@ class _Coordinator(Role):
         """One for each tier, and the class's own."""
         return [*(tier.tag for tier in cls.tiers), *super().get_func_tags()]
 
+    def get_channel(self, tag: str) -> Channel:
+        """The channel to a tier, once somebody is there.
+
+        Raises:
+            WorkflowError: the TAG binds that function tag to no channel of this role.
+        """
+        channel: Channel = self._channel(tag)
+        channel.await_join()
+        return channel
+
     def _state(self) -> dict[str, Any]:
         return {**super()._state(), "leader": self._leader}
 

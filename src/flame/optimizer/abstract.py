@@ -193,10 +193,12 @@ class Cached:
         """What `do` makes of a base.
 
         Raises:
-            RunError: it makes no weights of it that the model could have.
+            RunError: it makes no weights of it that the model could have, or the form of these is not known.
         """
         last = self._rows[-1][2]
-        form = last.order.extras.get(self._name, {}).get("form", "")
+        form = last.order.extras.get(self._name, {}).get("form")
+        if form is None:
+            raise RunError(f"{self._name}: the order says no form of weights; do all workers have the same optimizer?")
         values = self._one_by_one(base, form) if last.late else self._at_once(base, form)
         if values is None:
             return base
