@@ -71,6 +71,7 @@ class Leading:
         self, optimizer: Optimizer, memory: Pool, gate: Gate, patience_s: float, clock: Clock | None = None
     ) -> None:
         self._optimizer = optimizer
+        self._meet: Callable[[Adapter], None] | None = getattr(optimizer, "meet", None)
         self._memory = memory
         self._gate, self._patience_s = gate, patience_s
         self.clock = clock
@@ -98,9 +99,8 @@ class Leading:
 
     def tell(self, sent: Weights, adapter: Adapter) -> dict[str, Any]:
         """The extras of an order with these weights of a model, which may be changed for it."""
-        meet = getattr(self._optimizer, "meet", None)
-        if meet is not None:
-            meet(adapter)
+        if self._meet is not None:
+            self._meet(adapter)
         said = self._optimizer.step.tell(sent, adapter.averaged)
         return {self._optimizer.name: said} if said else {}
 
@@ -342,8 +342,7 @@ class Leading:
             reader = self._memory.reader(update.weights.data) if here else None
             plain = {**said.plain, **said.weights}
             weighs = self._optimizer.weigh(update.samples, self._round.number - update.round, plain)
-            assert self._asked is not None  # nothing is gathered before somebody was asked
-            answer = Answer(end, update.round, self._asked[1], self._round.asked, self._round.late)
+            answer = None if self._meet is None else self._answer(end, update)
             self._fold.add(update.weights, update.samples, reader, weighs, answer)
             note = self._hearing.note(said)
             self._make_room(update.weights)
@@ -351,6 +350,11 @@ class Leading:
                 self._listen(said, note, update.weights.layout, weighs)
         elif verdict in (Verdict.STALE, Verdict.UNASKED):
             logger.info("an update of %s for round %s is passed over: %s", end, update.round, verdict.value)
+
+    def _answer(self, end: str, update: Update) -> Answer:
+        """Whose update it is."""
+        assert self._asked is not None  # nothing is gathered before somebody was asked
+        return Answer(end, update.round, self._asked[1], self._round.asked, self._round.late)
 
     def _listen(self, said: Heard, note: Heard, layout: Layout, weighs: tuple[float, float]) -> None:
         """Fold weights that were said; the update that they came with is not to be lost any longer."""

@@ -156,7 +156,8 @@ class Fold(Protocol):
     """What becomes of the updates of a round: their weighted mean, unless an optimizer has a `fold` of its own.
 
     An optimizer whose updates cannot be averaged has an attribute `fold`, a class or function that makes an empty one.
-    If it has a method `meet` besides, that is given the model's adapter before each order of the worker at the top.
+    If it has a method `meet` besides, that is given the model's adapter before each order of the worker at the top, and
+    the fold is told whose each update is.
     """
 
     @property
