@@ -109,6 +109,7 @@ def test_computes_are_known_by_their_key(server: Server) -> None:
         (b"{", 400, "body: is not JSON"),
         (b"[]", 400, "body: expected `object`, got `array`"),
         (b"[" * 100_000, 400, "body: is not JSON"),
+        (rb'{"id": "\u0000"}', 400, "body: holds a NUL character"),
         (b'{"id": 5}', 400, "body: id: expected `str`"),
         (b'{"id": "x", "colour": "red"}', 400, "body: object contains unknown field `colour`"),
         (b'{"ID": ""}', 422, "required field 'id' is zero value."),

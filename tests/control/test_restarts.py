@@ -6,8 +6,12 @@ import signal
 import subprocess
 from pathlib import Path
 
+import pytest
 from server import FLAME, Server, archive
 from upstream import PROGRAMS
+
+from flame import cli
+from flame.cli import server as cli_server
 
 WAITS = """
 import sys
@@ -78,3 +82,29 @@ def test_a_second_server_on_the_same_store_is_refused(tmp_path: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert "another server has it open" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--store", "nonsense"], "--store: Could not parse SQLAlchemy URL"),
+        (["--store", "mysql://host/flame"], "--store: mysql is not supported"),
+        (["--store", "sqlite:////nowhere/flame.db"], "sqlite:////nowhere/flame.db cannot be opened"),
+        (["--store", "sqlite://", "--port", "70000"], "cannot listen at 127.0.0.1:70000"),
+        (["--store", "sqlite://", "--broker", "mqtt"], "--broker mqtt: is no NAME=VALUE"),
+        (["--silence", "1"], "1 is below 2 s"),
+    ],
+)
+def test_a_server_that_cannot_begin_says_why(options: list[str], said: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [FLAME, "server", *options], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2
+    assert said in done.stderr and "Traceback" not in done.stderr
+
+
+def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(cli_server, "NEEDED", ("json", "a_package_that_is_not_there"))
+    assert cli.main(["server"]) == 2
+    said = "a_package_that_is_not_there: is not installed (pip install 'flame-fl[control]')"
+    assert said in capsys.readouterr().err

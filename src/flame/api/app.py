@@ -6,17 +6,20 @@ server answers 500.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, SQLAlchemyError
 
 from flame.api import agents, computes, datasets, designs, jobs
 from flame.api.bodies import Missing, reply
 from flame.api.guard import MAX_BYTES, Guard, TooLarge
 from flame.control.plane import Control
 from flame.errors import ConfigError, FlameError, NotAllowed, NotFound, Refused, TagError
+
+log = logging.getLogger(__name__)
 
 CODES: tuple[tuple[type[FlameError], int], ...] = (
     (NotFound, 404),
@@ -45,7 +48,9 @@ def make_app(control: Control, hosts: Collection[str] = ()) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _bad_parameter)
     for code in (404, 405):
         app.add_exception_handler(code, _no_route)
-    app.add_exception_handler(SQLAlchemyError, lambda *_: reply("db connection error", 500))
+    app.add_exception_handler(DataError, lambda *_: reply("a value cannot be stored", 400))
+    app.add_exception_handler(SQLAlchemyError, _no_store)
+    app.add_exception_handler(Exception, lambda *_: reply("internal error", 500))
     app.add_exception_handler(TooLarge, lambda *_: reply(f"a request has at most {MAX_BYTES} bytes", 413))
     return app
 
@@ -64,6 +69,11 @@ def _bad_parameter(_: Request, error: Exception) -> Response:
     first = error.errors()[0]
     where = ".".join(str(step) for step in first["loc"])
     return reply(f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}", 400)
+
+
+def _no_store(request: Request, error: Exception) -> Response:
+    log.error("%s %s: %s", request.method, request.url.path, error)
+    return reply("db connection error", 500)
 
 
 def _no_route(request: Request, error: Exception) -> Response:

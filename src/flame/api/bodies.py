@@ -30,6 +30,8 @@ def parse(content: bytes) -> Any:
     Raises:
         ConfigError: it is none.
     """
+    if b"\\u0000" in content:
+        raise ConfigError("body", "holds a NUL character", "leave it out")
     try:
         return msgspec.json.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -1,7 +1,6 @@
 """What the control plane knows, in tables: SQLite in a file or in memory, or PostgreSQL.
 
-A file belongs to one server at a time: it is locked as long as the server runs. All changes of a request are one
-transaction.
+It belongs to one server at a time, which locks it. All changes of a request are one transaction.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ from contextlib import contextmanager
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, Enum, ForeignKey, LargeBinary, Text, UniqueConstraint, create_engine, event
-from sqlalchemy.engine import URL, Engine, make_url
+from sqlalchemy import JSON, Enum, ForeignKey, LargeBinary, Text, UniqueConstraint, create_engine, event, text
+from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, deferred, mapped_column
 from sqlalchemy.pool import StaticPool
@@ -23,6 +22,12 @@ from flame.errors import ConfigError
 
 LAYOUT = "1"
 """Counted up when the tables change: a store of another layout is refused."""
+
+LOCK = 0x666C616D65
+"""What a server holds of a PostgreSQL database."""
+
+FIX = "write sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE"
+IN_USE = "another server has it open"
 
 
 class Base(DeclarativeBase):
@@ -148,19 +153,19 @@ class Store:
     def __init__(self, url: str) -> None:
         self._lock = threading.RLock()
         try:
-            self._engine = _engine(make_url(url))
+            where = make_url(url)
+            self._engine = _engine(where)
+            self._held = _hold(self._engine)
             Base.metadata.create_all(self._engine)
         except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-            raise ConfigError(
-                "--store", f"{url!r}: {error}", "write sqlite:///FILE or postgresql+psycopg://…"
-            ) from None
+            raise ConfigError("--store", str(error), FIX) from None
         except SQLAlchemyError as error:
-            reason = str(getattr(error, "orig", error))
-            fix = "another server has it open" if "locked" in reason else "check the path and who may write there"
-            raise ConfigError("--store", f"{url!r} cannot be opened: {reason}", fix) from error
+            reason = str(getattr(error, "orig", error)).strip()
+            fix = IN_USE if "locked" in reason else "check where it is, and who may write there"
+            raise ConfigError("--store", f"{where} cannot be opened: {reason}", fix) from error
         found = self.setting("layout", LAYOUT)
         if found != LAYOUT:
-            raise ConfigError("--store", f"{url!r} is of layout {found}, not {LAYOUT}", "begin with another file")
+            raise ConfigError("--store", f"{where} is of layout {found}, not {LAYOUT}", "begin with another one")
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
@@ -184,12 +189,21 @@ class Store:
 
     def close(self) -> None:
         """Let go of it."""
+        if self._held is not None:
+            self._held.close()
         self._engine.dispose()
 
 
 def _engine(url: URL) -> Engine:
-    if url.get_backend_name() != "sqlite":
+    """A way to the tables.
+
+    Raises:
+        ConfigError: it is a kind of database that the tables were never tried in.
+    """
+    if url.get_backend_name() == "postgresql":
         return create_engine(url, pool_pre_ping=True)
+    if url.get_backend_name() != "sqlite":
+        raise ConfigError("--store", f"{url.get_backend_name()} is not supported", FIX)
     # One connection, used by one thread at a time: the file stays locked, and memory stays the same memory.
     engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False, "timeout": 1.0})
     event.listen(engine, "connect", _set_up)
@@ -199,3 +213,18 @@ def _engine(url: URL) -> Engine:
 def _set_up(connection: Any, record: object) -> None:
     for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _hold(engine: Engine) -> Connection | None:
+    """A connection whose lock says that the database is in use; a SQLite file is locked as it is.
+
+    Raises:
+        ConfigError: another server has that lock.
+    """
+    if engine.dialect.name != "postgresql":
+        return None
+    connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+    if not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": LOCK}):
+        connection.close()
+        raise ConfigError("--store", f"{engine.url} is in use", IN_USE)
+    return connection

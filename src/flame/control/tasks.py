@@ -137,7 +137,8 @@ class Tasks:
         if job.state not in UNDER_WAY and row.state not in ENDED:
             return  # it is not its turn: its job has not been started
         row.state, row.timestamp = task_move(row.state, state), self._clock()
-        row.log = log.encode()[-LOG_BYTES:].decode(errors="replace") or row.log
+        said = log.encode()[-LOG_BYTES:].decode(errors="replace").replace("\0", " ")  # which PostgreSQL does not keep
+        row.log = said or row.log
         self._jobs.settle(session, job)
 
 
