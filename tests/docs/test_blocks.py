@@ -115,6 +115,8 @@ def shell(command: str, folder: Path) -> None:
     elif command and not command.startswith(NOT_HERE):
         if command.startswith("flame run examples/") and "rounds" not in command:
             command += " --set hyperparameters.rounds=2"
+        if command.startswith("python examples/findings/"):
+            command += " --rounds 2 --seeds 2"
         execute(["bash", "-euo", "pipefail", "-c", command], folder)
 
 
