@@ -68,6 +68,18 @@ def test_without_job_and_specs_there_are_defaults(tmp_path: Path) -> None:
     assert {group: len(urls) for group, urls in uses(tmp_path).items()} == {"us": 2, "eu": 1}
 
 
+def test_a_key_that_is_nearly_one_that_is_read_is_told(tmp_path: Path) -> None:
+    numbers = {"rounds": 2, "learningRat": 0.1, "batch_sise": 8, "momentum": 0.9, "epoch": 1, "epochs": 2}
+    spec = {"hyperparameters": numbers, "optimiser": {"sort": "fedadam"}, "userId": "me"}
+    notes = read_job(job_folder(tmp_path, modelSpec=spec)).notes
+    meant = {note.partition(": ")[2].partition(" is ")[0]: note.partition("mean ")[2] for note in notes}
+    assert meant == {
+        "hyperparameters.learningRat": "hyperparameters.learningRate?",
+        "hyperparameters.batch_sise": "hyperparameters.batch_size?",
+        "optimiser": "optimizer?",
+    }
+
+
 def test_without_datasets_each_group_has_a_worker(tmp_path: Path) -> None:
     write(tmp_path, {"schema.json": SCHEMA})
     assert uses(tmp_path) == {"us": [""], "eu": [""]}

@@ -50,9 +50,13 @@ def test_a_file_may_name_a_template(name: str) -> None:
     ("content", "said"),
     [
         ({"template": "star"}, "template: there is no template 'star'"),
+        ({"template": "hierarchial"}, "did you mean 'hierarchical'"),
         ({"template": 3}, "there is no template 3"),
         ({"template": "two-tier", "roles": []}, "roles: is not a key beside `template`"),
-        ({"template": "hierarchical", "options": {"deth": 4}}, "options.deth: is no option of hierarchical"),
+        (
+            {"template": "hierarchical", "options": {"deth": 4}},
+            "options.deth: is no option of hierarchical .did you mean 'depth'",
+        ),
         ({"template": "hierarchical", "options": {"depth": "4"}}, "options.depth: is '4'"),
         ({"template": "hierarchical", "options": {"depth": True}}, "options.depth: is True"),
         ({"template": "hierarchical", "options": {"regions": "eu"}}, "options.regions: is 'eu'"),

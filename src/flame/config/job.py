@@ -27,7 +27,7 @@ from msgspec import Struct, field
 
 from flame.config.channels import set_channels
 from flame.config.data import Data, DatasetInfo, assign, find_datasets
-from flame.config.override import MODEL_KEYS, experiments, override
+from flame.config.override import MODEL_KEYS, experiments, misspelt, override
 from flame.config.read import BrokerRow, backend_sort, convert, load_json, located
 from flame.config.records import (
     BaseModel,
@@ -146,6 +146,7 @@ def read_job(
     check_experiments(job, tag)
     found = find_datasets(top)
     data, notes = assign(spec, tag, found)
+    notes = [*misspelt(model_rows, str(top / str(job_rows.get("modelSpecPath", "modelSpec.json")))), *notes]
     code, unpacked = _code(top, tag, unpack_to)
     without = [role.name for role in tag.roles if not tag.needs_program(role.name)]
     findings = check(tag, code=[*code, *without] if needs_code else None, protocols=protocols, data=data)

@@ -101,6 +101,22 @@ def _set(model: dict[str, Any], path: str, steps: list[str], value: Any) -> None
     content[rest[-1]] = value
 
 
+def misspelt(model: Mapping[str, Any], source: str) -> list[str]:
+    """Notes on keys of a modelSpec.json that nobody reads, and that are nearly the name of one that is not there.
+
+    They are no errors: a program may read hyperparameters of its own, and other readers of the file other keys.
+    """
+    hyper = model.get("hyperparameters", {})
+    places = [(model, MODEL_KEYS, ""), (hyper, tuple(_SPELLINGS), "hyperparameters.")]
+    notes = []
+    for content, known, path in places:
+        for key in (content if isinstance(content, Mapping) else {}).keys() - {*known}:
+            close = nearest(str(key), known, cutoff=0.85)
+            if close and not {close, _SPELLINGS.get(close)} & content.keys():
+                notes.append(f"{source}: {path}{key} is read by nobody but your programs; did you mean {path}{close}?")
+    return sorted(notes)
+
+
 def _keys(keys: Sequence[str], content: Mapping[str, Any]) -> list[str]:
     """Each key once, as the file spells it if it is there, and what else the file holds."""
     spelled = [_SPELLINGS[key] if _SPELLINGS.get(key) in content else key for key in keys]

@@ -89,17 +89,18 @@ def read(
         TagError: it cannot be read, or it breaks invariants; `.findings` lists every place at once.
     """
     content = source if isinstance(source, Mapping) else load.load(source)
+    place = "" if isinstance(source, Mapping) else str(source)
     if isinstance(content, Mapping) and "template" in content:
         from flame.tag.templates import named  # templates are made with `build`, which checks
 
-        tag, wrong = named(content), list[Finding]()
+        tag, wrong = named(content, place), list[Finding]()
     else:
         tag, wrong = door.parse(content)
     actions = {**protocol.BUILT_IN, **protocols}
     broken = frozenset(finding.path for finding in wrong)
     found = wrong + _findings(Facts(tag, code, tags_of, actions, backends, data, broken))
     if found:
-        raise TagError(found, "" if isinstance(source, Mapping) else str(source))
+        raise TagError(found, place)
     return tag
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from flame.errors import ConfigError, ExtensionError, TagError
 from flame.tag.build import build
-from flame.tag.finding import Finding, hint
+from flame.tag.finding import Finding, hint, nearest
 from flame.tag.keys import COMMENT, TEMPLATE
 from flame.tag.schema import DEFAULT_GROUP, Channel, Compression, Tag
 
@@ -39,8 +39,8 @@ def template(name: str, **options: Any) -> Tag:
     return make(**options)
 
 
-def named(content: Mapping[str, Any]) -> Tag:
-    """The TAG of a file that names a template.
+def named(content: Mapping[str, Any], source: str = "") -> Tag:
+    """The TAG of a file, `source`, that names a template.
 
     Raises:
         TagError: there is no such template, or it has no such options.
@@ -52,10 +52,11 @@ def named(content: Mapping[str, Any]) -> Tag:
     ]
     name, options = content["template"], content.get("options", {})
     if not isinstance(name, str) or name not in TEMPLATES:
-        fix = f"there are: {', '.join(sorted(TEMPLATES))}"
-        raise TagError([*found, Finding("template", f"there is no template {name!r}", fix, "unknown-template")])
+        close = nearest(str(name), TEMPLATES)
+        fix = (f"did you mean {close!r}? " if close else "") + f"there are: {', '.join(sorted(TEMPLATES))}"
+        raise TagError([*found, Finding("template", f"there is no template {name!r}", fix, "unknown-template")], source)
     if not isinstance(options, Mapping):
-        raise TagError([*found, Finding("options", "is not an object {option: value}", "", "shape")])
+        raise TagError([*found, Finding("options", "is not an object {option: value}", "", "shape")], source)
     given = {key: value for key, value in options.items() if key != COMMENT}
     found += filter(None, (_fault(name, key, value) for key, value in given.items()))
     if not found:
@@ -63,14 +64,14 @@ def named(content: Mapping[str, Any]) -> Tag:
             return template(name, **given)
         except (ConfigError, TagError) as error:
             found = [Finding("options", str(error), "", "bad-option")]
-    raise TagError(found)
+    raise TagError(found, source)
 
 
 def _fault(name: str, option: str, value: object) -> Finding | None:
     """What is wrong with an option of a template."""
     defaults, path = options_of(name), f"options.{option}"
     if option not in defaults:
-        return Finding(path, f"is no option of {name}", f"options: {', '.join(defaults)}", "unknown-option")
+        return Finding(path, f"is no option of {name}", hint(option, defaults), "unknown-option")
     if not _like(value, defaults[option]):
         return Finding(path, f"is {value!r}", f"write something like {json.dumps(defaults[option])}", "shape")
     return None
