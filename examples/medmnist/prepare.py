@@ -27,8 +27,8 @@ CLASSES = 9
 SMALLEST_SITE = 40  # training images; less where there are few
 DRAWS = 1000
 DERIVED = (
-    "labels are DERIVED from the stain, not given by a pathologist: three levels of DAB, and within each of\n"
-    "them three of hematoxylin (thresholds: terciles over the training patches)"
+    "labels are DERIVED from the stain, not given by a pathologist:\n"
+    "three levels of DAB, and within each three of hematoxylin (thresholds: terciles over the training patches)"
 )
 
 
@@ -161,7 +161,7 @@ def describe(arrays: dict[str, np.ndarray], hands: list[dict[str, np.ndarray]], 
     counts = ", ".join(f"{len(arrays[f'{split}_labels']):,} {split}" for split in SPLITS)
     sizes = " ".join(str(len(hand["train_labels"])) for hand in hands)
     mixes = " ".join(str(len(np.unique(hand["train_labels"]))) for hand in hands)
-    origin = f"MedMNIST file {source}" if source else f"colon histology, real pixels (skimage ihc.png); {DERIVED}"
+    origin = f"MedMNIST file {source}" if source else f"colon histology, real pixels (skimage ihc.png)\n{DERIVED}"
     return f"{origin}\nimages: {counts}\nper site: {sizes} training images of {mixes} classes"
 
 

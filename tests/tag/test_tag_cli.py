@@ -118,9 +118,18 @@ def test_diff(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "no difference" in flame(capsys, "diff good.json good.json")[1]
 
 
-def test_template(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("columns", [80, 200])
+def test_templates_are_listed_as_wide_as_the_terminal(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
     status, out, _ = flame(capsys, "template")
-    assert status == 0 and all(name in out and told in out for name, told in templates().items())
+    words = " ".join(out.split())
+    assert status == 0 and all(f"{name} {told} options: " in words for name, told in templates().items())
+    assert max(map(len, out.splitlines())) <= columns
+
+
+def test_template(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert set(json.loads(flame(capsys, "template --json")[1])) == set(templates())
     out = flame(capsys, "template hierarchical --set regions=a,b --set depth=4 --set replica=2")[1]
     assert out == dumps(template("hierarchical", regions=("a", "b"), depth=4, replica=2))

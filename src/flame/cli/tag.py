@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -151,10 +153,14 @@ def _template(arguments: Arguments) -> int:
         if arguments.json:
             _print_json({name: {"description": told, "options": options_of(name)} for name, told in known.items()})
         else:
-            wide = 2 + max(map(len, known))
+            wide, columns = 2 + max(map(len, known)), max(60, shutil.get_terminal_size((120, 24)).columns)
+            page = textwrap.TextWrapper(columns, subsequent_indent=" " * wide, break_on_hyphens=False)
             for name, told in known.items():
                 options = ", ".join(f"{key}={_shown(value)}" for key, value in options_of(name).items())
-                print(f"{name:<{wide}}{told}\n{'':<{wide}}options: {options}")
+                page.initial_indent = f"{name:<{wide}}"
+                print(page.fill(told))
+                page.initial_indent = page.subsequent_indent
+                print(page.fill(f"options: {options}"))
         return 0
     tag = template(arguments.name, **_options(arguments.name, arguments.set))
     if arguments.json:
