@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+import flame
 from flame.engine.fold import WeightedMean
 from flame.optimizer.fedavg import FedAvg
 from flame.optimizer.fedopt import FedAdaGrad, FedAdam, FedYogi
@@ -34,3 +37,27 @@ def test_statistics_follow_the_mean_and_stay_positive(make) -> None:
         np.testing.assert_array_equal(adaptive[name], plain[name])
     assert (adaptive["1.running_var"] > 0).all()
     assert not np.array_equal(adaptive["0.weight"], plain["0.weight"])
+
+
+@pytest.mark.parametrize("sort", ["fedavg", "fedadam"])
+def test_a_counter_of_batches_goes_on_counting_as_a_whole_number(tmp_path: Path, sort: str) -> None:
+    """Sites that weigh 3 and 5 see as many batches in a round: the common model has seen (9 + 25) / 8, 4, more."""
+    counted = []
+
+    def train(model: torch.nn.Module, site: torch.Tensor) -> None:
+        counter = model[1].num_batches_tracked
+        counted.append((counter.dtype, int(counter)))
+        for batch in site:
+            model(batch)
+
+    result = flame.run(
+        model=lambda: torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4, momentum=None)),
+        train=train,
+        data=[torch.randn(batches, 2, 3) for batches in (3, 5)],
+        settings={"hyperparameters": {"rounds": 3}, "optimizer": {"sort": sort}},
+        hosts=0,
+        out=tmp_path,
+    )
+    assert counted == [(torch.int64, seen) for seen in (0, 0, 4, 4, 8, 8)]
+    last = result.weights().arrays()["1.num_batches_tracked"]
+    assert last.dtype == np.int64 and last == 12
