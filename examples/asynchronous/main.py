@@ -15,8 +15,6 @@ import flame
 from flame.common import extra
 from flame.mode.horizontal.asyncfl.middle_aggregator import MiddleAggregator as AsyncMiddle
 from flame.mode.horizontal.asyncfl.top_aggregator import TopAggregator as AsyncTop
-from flame.mode.horizontal.coord_asyncfl.coordinator import Coordinator as AsyncCoordinator
-from flame.mode.horizontal.coord_asyncfl.trainer import Trainer as CoordinatedTrainer
 from flame.mode.horizontal.eager_syncfl.top_aggregator import TopAggregator as EagerTop
 from flame.mode.horizontal.syncfl.middle_aggregator import MiddleAggregator as SyncMiddle
 from flame.mode.horizontal.syncfl.top_aggregator import TopAggregator as SyncTop
@@ -72,10 +70,6 @@ class Site(flame.Trainer):
             self.model["bias"] -= settings.learning_rate * error.mean(axis=0)
 
 
-class CoordinatedSite(Site, CoordinatedTrainer):
-    """It keeps to its aggregator until the coordinator says otherwise."""
-
-
 class Judge:
     """What an aggregator adds to its base, whichever that is."""
 
@@ -110,16 +104,7 @@ ROWS: dict[str, tuple[str, dict[str, type[flame.Role]], dict[str, Any]]] = {
     "sync over async": (TREE, {"top-aggregator": SyncServer, "middle-aggregator": AsyncMiddle}, MIXED),
     "async over sync": (TREE, {"top-aggregator": AsyncServer, "middle-aggregator": SyncMiddle}, BUFFER),
     "async over async": (TREE, {"top-aggregator": AsyncServer, "middle-aggregator": AsyncMiddle}, BUFFER),
-    "coordinated, async": (
-        COORDINATED,
-        {
-            "top-aggregator": AsyncServer,
-            "middle-aggregator": AsyncMiddle,
-            "coordinator": AsyncCoordinator,
-            "trainer": CoordinatedSite,
-        },
-        BUFFER,
-    ),
+    "coordinated, async": (COORDINATED, {"top-aggregator": AsyncServer}, BUFFER),
 }
 
 

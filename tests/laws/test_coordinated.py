@@ -181,6 +181,19 @@ def test_a_plain_trainer_listens_to_a_coordinator_where_the_tag_says_so(tmp_path
     assert plain.weights().data.tobytes() == written.weights().data.tobytes()
 
 
+def test_where_the_top_does_without_rounds_all_do(tmp_path: Path) -> None:
+    written = coordinated(tmp_path / "written", ASYNC, settings=settings(2, 2))
+    plain = coordinated(tmp_path / "plain", {"trainer": Site, "top-aggregator": Buffered}, settings=settings(2, 2))
+    assert plain.weights().data.tobytes() == written.weights().data.tobytes()
+
+
+def test_rounds_and_none_are_refused_by_name(tmp_path: Path) -> None:
+    """They would wait for each other."""
+    mixed = {**SYNC, "coordinator": AsyncCoordinator}
+    with pytest.raises(RecipeError, match="coordinator: would not; take all of them from coord_asyncfl"):
+        coordinated(tmp_path, mixed)
+
+
 def test_a_workflow_of_its_own_has_no_place_for_a_coordinator(tmp_path: Path) -> None:
     class Own(Site):
         def compose(self) -> None:

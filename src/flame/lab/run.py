@@ -112,7 +112,7 @@ def run(
     if model is not None and train is not None:
         given = {**functions.programs(model, train, evaluate), **given}
     files = _files(_tag(tag), data, settings, changes)
-    given = {**functions.ready_made(files.tag), **given}
+    given = {**functions.ready_made(files.tag, given.values()), **given}
     found = {role.name: given[role.name] for role in files.tag.roles if role.name in given}
     missing = [role.name for role in files.tag.roles if role.name not in found]
     if missing:

@@ -28,8 +28,11 @@ from flame.wire.message import Update
 TAG_COORDINATE = "coordinate"
 
 
-class _Coordinated(Role):
+class Coordinated(Role):
     """What every role that a coordinator assigns has."""
+
+    in_rounds: ClassVar[bool] = True
+    """Whether it waits for the coordinator's word in every round."""
 
     _following: Following
 
@@ -80,7 +83,7 @@ def _before(composer: Composer, alias: str, *tasklets: Tasklet) -> None:
         anchor.insert_before(tasklet)
 
 
-class Trainer(_Coordinated, training.Trainer):
+class Trainer(Coordinated, training.Trainer):
     """A trainer that hears from the coordinator in every round with whom it works."""
 
     checks_liveness: ClassVar[bool] = False
@@ -113,7 +116,7 @@ class LifelineTrainer(Trainer):
     checks_liveness = True
 
 
-class TopAggregator(_Coordinated, aggregating.TopAggregator):
+class TopAggregator(Coordinated, aggregating.TopAggregator):
     """The worker that leads a federation, and hears from the coordinator in every round with whom it works."""
 
     def compose(self) -> None:
@@ -142,7 +145,7 @@ class TopAggregator(_Coordinated, aggregating.TopAggregator):
         self._desk.await_assigned(channel)
 
 
-class MiddleAggregator(_Coordinated, aggregating.MiddleAggregator):
+class MiddleAggregator(Coordinated, aggregating.MiddleAggregator):
     """A middle aggregator that hears from the coordinator in every round with whom it works.
 
     Attributes:
@@ -206,9 +209,10 @@ class LeafAggregator(MiddleAggregator):
     checks_liveness = True
 
 
-class _Asynchronous(_Coordinated):
+class _Asynchronous(Coordinated):
     """What asynchronous aggregators that a coordinator assigns have in common."""
 
+    in_rounds = False
     _selector: Selector | None = None
 
     @classmethod
@@ -262,8 +266,10 @@ class _Asynchronous(_Coordinated):
         return channel.wait(settled, f"who is assigned to join on {channel.name()}", limit_s)
 
 
-class AsyncTrainer(_Coordinated, training.Trainer):
+class AsyncTrainer(Coordinated, training.Trainer):
     """A trainer whom any middle aggregator may ask, and whom the coordinator tells that the training is over."""
+
+    in_rounds = False
 
     def _unordered(self) -> None:
         """There is no order because the training is over, or else the coordinator has gone."""

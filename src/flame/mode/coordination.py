@@ -36,8 +36,11 @@ class Tier(NamedTuple):
     paired: str = ""
 
 
-class _Coordinator(Role):
+class Coordinating(Role):
     """What coordinators have in common: channels to each tier, and an eye on who is there."""
+
+    in_rounds: ClassVar[bool] = True
+    """Whether it waits for the coordinator's word in every round."""
 
     tiers: ClassVar[Sequence[Tier]]
 
@@ -132,7 +135,7 @@ class _Coordinator(Role):
         self._tiers[tier].post(ends, Order(assignment.round, None, False, assignment.extras()))
 
 
-class Coordinator(_Coordinator):
+class Coordinator(Coordinating):
     """Decides in every round, when the top is ready for it, which trainers work with which middle aggregator.
 
     `hyperparameters.rounds` of its own config says how many rounds there are. A trainer that its selector does not
@@ -272,13 +275,14 @@ class DeepCoordinator(Coordinator):
     by_chance = False
 
 
-class AsyncCoordinator(_Coordinator):
+class AsyncCoordinator(Coordinating):
     """Keeps every trainer with one middle aggregator, and moves as few as it can when somebody comes or goes.
 
     The top says when the training is over. `hyperparameters.concurrency` of the coordinator's config says how many of
     its peers an aggregator keeps busy at a time.
     """
 
+    in_rounds = False
     tiers: ClassVar[Sequence[Tier]] = (
         Tier(TAG_COORDINATE_WITH_TOP_AGG),
         Tier(TAG_COORDINATE_WITH_MID_AGG),

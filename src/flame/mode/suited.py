@@ -6,10 +6,10 @@ so that going from one topology to another is a change of the TAG alone.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from flame.errors import RecipeError
-from flame.mode import aggregating, asynchronous, coordinating, training
+from flame.mode import aggregating, asynchronous, coordinating, coordination, training
 from flame.mode.coordinating import TAG_COORDINATE
 from flame.mode.cyclic import trainer as cyclic
 from flame.mode.distributed import trainer as distributed
@@ -27,6 +27,8 @@ COORDINATED: Mapping[type[Role], type[Role]] = {
     aggregating.TopAggregator: coordinating.TopAggregator,
     aggregating.MiddleAggregator: coordinating.MiddleAggregator,
 }
+# Among aggregators that do not wait, a trainer is not told anew in every round with whom it works.
+FLOWING: Mapping[type[Role], type[Role]] = {**COORDINATED, training.Trainer: coordinating.AsyncTrainer}
 WAYS: Mapping[str, Mapping[type[Role], type[Role]]] = {
     TAG_COORDINATE: COORDINATED,
     cyclic.TAG_HAND_OVER: {training.Trainer: cyclic.Trainer},
@@ -41,17 +43,42 @@ AMONG_EQUALS: Mapping[str, Mapping[type[Role], type[Role]]] = {
 }
 
 
-def suited(program: type[Role], tags: Collection[str]) -> type[Role]:
+def flows(programs: Iterable[type[Role]]) -> bool:
+    """Whether somebody among them aggregates, or coordinates, without rounds."""
+    kinds = (asynchronous.TopAggregator, asynchronous.MiddleAggregator, coordination.AsyncCoordinator)
+    return any(issubclass(program, kinds) for program in programs)
+
+
+def check_coordinated(programs: Mapping[str, type[Role]]) -> None:
+    """Refuse roles of which some wait for the coordinator's word in every round and others do without.
+
+    Raises:
+        RecipeError: there are both; it names them.
+    """
+    kinds: dict[bool, list[str]] = {True: [], False: []}
+    for role, program in programs.items():
+        if issubclass(program, coordinating.Coordinated | coordination.Coordinating):
+            kinds[program.in_rounds].append(role)
+    if kinds[True] and kinds[False]:
+        raise RecipeError(
+            f"{', '.join(kinds[True])}: would wait for a coordinator's word in every round, and"
+            f" {', '.join(kinds[False])}: would not; take all of them from coord_asyncfl, or none"
+        )
+
+
+def suited(program: type[Role], tags: Collection[str], *, flowing: bool = False) -> type[Role]:
     """The class, with what the TAG's function tags ask for and it lacks; itself if it lacks nothing.
 
     Args:
         program: a role's class.
         tags: what the TAG binds for the role.
+        flowing: whether others of the federation do without rounds, see `flows`.
 
     Raises:
         RecipeError: the class composes its workflow itself, so that nothing can be put into it.
     """
-    for tag, ways in {**WAYS, **(IN_GROUPS if TAG_FETCH in tags else AMONG_EQUALS)}.items():
+    coordinated = {TAG_COORDINATE: FLOWING} if flowing else {}
+    for tag, ways in {**WAYS, **coordinated, **(IN_GROUPS if TAG_FETCH in tags else AMONG_EQUALS)}.items():
         if tag not in tags or tag in program.get_func_tags():
             continue
         base, way = next(((base, way) for base, way in ways.items() if issubclass(program, base)), (None, None))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -11,13 +11,17 @@ from flame.config import Config
 from flame.engine.parts import optimizer_of
 from flame.errors import ConfigError, RecipeError
 from flame.mode.aggregating import MiddleAggregator, TopAggregator
+from flame.mode.asynchronous import MiddleAggregator as AsyncMiddleAggregator
+from flame.mode.coordinating import TAG_COORDINATE
 from flame.mode.coordination import (
     TAG_COORDINATE_WITH_LEAF_AGG,
     TAG_COORDINATE_WITH_TOP_AGG,
+    AsyncCoordinator,
     Coordinator,
     DeepCoordinator,
 )
 from flame.mode.role import Role
+from flame.mode.suited import flows
 from flame.mode.training import TAG_FETCH, Trainer
 from flame.tag import Role as TagRole
 from flame.tag import Tag
@@ -81,17 +85,25 @@ def programs(make: Callable[[], Any], train_once: Train, measure: Evaluate | Non
     return {"trainer": Site, **dict.fromkeys(tops, Server)}
 
 
-def ready_made(tag: Tag) -> dict[str, type[Role]]:
-    """The classes of roles that need no program of their own: those in between, and those that coordinate."""
+def ready_made(tag: Tag, given: Iterable[type[Role]] = ()) -> dict[str, type[Role]]:
+    """The classes of roles that need no program of their own: those in between, and those that coordinate.
+
+    Args:
+        tag: the TAG.
+        given: the classes of others; with some that do without rounds, whoever a coordinator assigns does so, too.
+    """
+    flowing = flows(given)
     found: dict[str, type[Role]] = {}
     for role in tag.roles:
         tags = tag.tags_of(role.name)
         if tag.needs_program(role.name):
             continue
         if TAG_COORDINATE_WITH_TOP_AGG not in tags:
-            found[role.name] = MiddleAggregator
+            found[role.name] = AsyncMiddleAggregator if flowing and TAG_COORDINATE in tags else MiddleAggregator
+        elif TAG_COORDINATE_WITH_LEAF_AGG in tags:
+            found[role.name] = DeepCoordinator
         else:
-            found[role.name] = DeepCoordinator if TAG_COORDINATE_WITH_LEAF_AGG in tags else Coordinator
+            found[role.name] = AsyncCoordinator if flowing else Coordinator
     return found
 
 

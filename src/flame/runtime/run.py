@@ -22,7 +22,7 @@ from flame.config.job import JobFiles
 from flame.engine.parts import gate_of, optimizer_of
 from flame.errors import ConfigError, FlameError, RunError, TagError
 from flame.mode.role import Role
-from flame.mode.suited import suited
+from flame.mode.suited import check_coordinated, flows, suited
 from flame.registry.journal import Checkpoint, newest
 from flame.runtime.checkpoints import Checkpoints
 from flame.runtime.functions import ready_made
@@ -93,14 +93,15 @@ def execute(
     """
     started = now() if options.started is None else options.started
     if programs is None:
-        ready = ready_made(files.tag)
-        programs = {
-            role.name: ready[role.name]
-            if role.name in ready and role.name not in files.code
-            else load(_folder(files, role.name), role.name)
-            for role in files.tag.roles
-        }
-    programs = {role: suited(program, files.tag.tags_of(role)) for role, program in programs.items()}
+        names = [role.name for role in files.tag.roles]
+        needed = [name for name in names if name in files.code or files.tag.needs_program(name)]
+        written = {name: load(_folder(files, name), name) for name in needed}
+        found_or_made = {**ready_made(files.tag, written.values()), **written}
+        programs = {name: found_or_made[name] for name in names}
+    flowing = flows(programs.values())
+    tags_of = files.tag.tags_of
+    programs = {role: suited(program, tags_of(role), flowing=flowing) for role, program in programs.items()}
+    check_coordinated(programs)
     _check(files, programs)
     found = None if options.resume is None else newest(options.resume)
     if found is not None:
