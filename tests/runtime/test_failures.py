@@ -321,3 +321,27 @@ def test_remarks_that_a_library_adds_below_an_error_do_not_hide_it() -> None:
     )
     assert str(WorkerFailed("trainer/1", "trainer", text)).endswith("raised: TypeError: no")
     assert str(WorkerFailed("trainer/1", "trainer", "ValueError: a\nb")).endswith("raised: b")
+
+
+@pytest.mark.parametrize("hosts", [0, 2])
+def test_a_job_whose_time_is_over_is_ended(tmp_path: Path, hosts: int) -> None:
+    """However busy its workers are; and the error says how to go on."""
+
+    class Slow(Site):
+        def train(self) -> None:
+            busy_for(0.3 if hosts == 0 else BUSY_S)
+
+    began = time.monotonic()
+    with pytest.raises(RunError, match=r"maxRunTime of 1 s is over; .* no limit, .* can be resumed"):
+        flame.run(
+            trainer=Slow,
+            aggregator=Server,
+            data=[0, 1],
+            rounds=500,
+            hosts=hosts,
+            out=tmp_path / "out",
+            set={"maxRunTime": 1},
+        )
+    assert time.monotonic() - began < BUSY_S / 2
+    assert children(os.getpid()) == []
+    assert read_json(tmp_path / "out" / "run.json")["status"] == "failed"

@@ -102,6 +102,8 @@ class Launch:
         self._children: dict[int, _Child] = {}
         self._counted: list[tuple[int, int]] = []
         self._counted_at = 0.0
+        self._limit_s = crew.configs[0].max_run_time
+        self._ends = now() + self._limit_s if self._limit_s else None
 
     @property
     def pids(self) -> dict[int, int]:
@@ -113,7 +115,7 @@ class Launch:
 
         Raises:
             WorkerFailed: a worker raised.
-            RunError: a host died, or everybody waits for somebody else.
+            RunError: a host died, everybody waits for somebody else, or the job's time is over.
         """
         directory = self._seated()
         if not self._crew.hosts:
@@ -215,7 +217,7 @@ class Launch:
             for child in self._children.values():
                 poller.register(child.inbox.sock, selectors.EVENT_READ, child)
             while any(child.done is None for child in self._children.values()):
-                for key, _ in poller.select():
+                for key, _ in poller.select(self._in_time()):
                     child = key.data
                     for report in child.inbox.read():
                         self._take(child, report)
@@ -225,6 +227,18 @@ class Launch:
                             raise RunError(self._obituary(child))
                 if self._checkpoints is None or not self._checkpoints.open:
                     self._look_for_deadlock()
+
+    def _in_time(self) -> float | None:
+        """How many seconds of the job's time are left; None for no end. Raises RunError when it is over."""
+        if self._ends is None:
+            return None
+        left = self._ends - now()
+        if left <= 0:
+            raise RunError(
+                f"the job's maxRunTime of {self._limit_s} s is over; `--set maxRunTime=0` is no limit, and a run with"
+                " checkpoints (`--checkpoint`) can be resumed"
+            )
+        return left
 
     def _say(self, host: int, command: Command) -> None:
         """Tell a host something; one that has gone in between is noticed by what it no longer reports."""
@@ -245,6 +259,8 @@ class Launch:
 
     def _take_here(self, report: Report) -> None:
         self._watch(0, report)
+        if not isinstance(report, Done):
+            self._in_time()
         if self._checkpoints is not None:
             self._checkpoints.take(0, report)
         if isinstance(report, Failed):

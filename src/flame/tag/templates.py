@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from flame.errors import ConfigError, ExtensionError, TagError
+from flame.errors import ConfigError, ExtensionError, TagError, nearest
 from flame.tag.build import build
-from flame.tag.finding import Finding, hint, nearest
+from flame.tag.finding import Finding, hint
 from flame.tag.keys import COMMENT, TEMPLATE
 from flame.tag.schema import DEFAULT_GROUP, Channel, Compression, Tag
 
