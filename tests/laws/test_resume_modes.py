@@ -14,16 +14,20 @@ import test_coordinated
 import test_cyclic
 import test_gossip
 import test_guided
+import test_resume
 import test_rings
 import test_simulated_time
 import test_vertical
-from test_resume import BUFFER, PLAIN, SITES, TREE, same, settings
+import torch
+from test_laws import ADAPTIVE
+from test_resume import BUFFER, PLAIN, SITES, TORCH, TREE, same, settings
 
 import flame
 from flame.mode.horizontal.feddyn import top_aggregator as feddyn_top
 from flame.mode.horizontal.feddyn import trainer as feddyn_trainer
 
 Run = Callable[..., Any]
+pytestmark = pytest.mark.filterwarnings("ignore:Secure RNG turned off:UserWarning")
 
 DP = {"privacy.sort": "dp", "privacy.kwargs": {"clip_threshold": 1.0, "noise_factor": 0.1}}
 CENTRAL = {"privacy.sort": "dp", "privacy.kwargs": {"clip_threshold": 1.0, "noise_multiplier": 1.0, "at": "server"}}
@@ -114,9 +118,41 @@ def ringing(tag: str) -> Run:
     )
 
 
+class Private(flame.Trainer):
+    """Trains with noise on every gradient, on batches that opacus draws."""
+
+    data: Any
+
+    def load_data(self) -> None:
+        x, y = (torch.tensor(part, dtype=torch.float32) for part in self.data)
+        self.loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch_size=5, shuffle=True)
+        self.dataset_size = len(y)
+
+    def initialize(self) -> None:
+        self.model = torch.nn.Linear(test_resume.FEATURES, 1)
+
+    def train(self) -> None:
+        optimizer = torch.optim.SGD(self.model.parameters(), lr=0.05)
+        model, optimizer, loader = self.privacy.private(self.model, optimizer, self.loader)
+        for x, y in loader:
+            optimizer.zero_grad()
+            torch.nn.functional.mse_loss(model(x).squeeze(1), y).backward()
+            optimizer.step()
+
+
+class PrivateTop(flame.TopAggregator):
+    def initialize(self) -> None:
+        self.model = torch.nn.Linear(test_resume.FEATURES, 1)
+
+
+DPSGD = {"privacy.sort": "dpsgd", "privacy.kwargs": {"noise_multiplier": 1.0, "max_grad_norm": 1.0}}
+
 RUNS: dict[str, Run] = {
     **{which: algorithm(which) for which in test_algorithms.PAPERS if which not in ("fedavg", "fedper")},
     "fedper": personal,
+    "fedadagrad": plain(PLAIN, **{"optimizer.sort": "fedadagrad", "optimizer.kwargs": ADAPTIVE}),
+    "fedbn": plain(TORCH, **{"optimizer.sort": "fedbn"}),
+    "dpsgd": plain({"trainer": Private, "aggregator": PrivateTop, "data": SITES}, **DPSGD),
     "local privacy": plain(PLAIN, **DP),
     "privacy at the server": plain(PLAIN, **CENTRAL, **POISSON),
     "poisson": plain(PLAIN, **POISSON),

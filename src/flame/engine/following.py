@@ -77,6 +77,10 @@ class Held:
     def __init__(self) -> None:
         self._adapter: adapters.Adapter | None = None
 
+    def __bool__(self) -> bool:
+        """Whether a model was ever asked for."""
+        return self._adapter is not None
+
     def adapter(self, model: Any) -> adapters.Adapter:
         """The adapter of a model.
 

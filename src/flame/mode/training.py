@@ -20,6 +20,7 @@ from flame.mode.tasklet import Loop, Tasklet
 from flame.optimizer import Trained
 from flame.privacy.combine import refuse_rings
 from flame.selector.feedback import says
+from flame.weights.copied import Lasting
 from flame.weights.layout import Weights
 from flame.wire.message import Order
 
@@ -141,12 +142,22 @@ class Trainer(Role):
             "privacy": self.privacy.state(),
             "datasampler": state_of(self.datasampler),
             "model": model,
+            "beside": self._beside(),
         }
+
+    def _beside(self) -> dict[str, Any]:
+        """What the model holds beside what an order replaces."""
+        adapter = None if self.model is None or not self._held else self._held.adapter(self.model)
+        return adapter.beside() if isinstance(adapter, Lasting) else {}
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         super()._restore(state)
         if state["model"] is not None:
             self._held.adapter(self.model).load(state["model"])
+        if state["beside"]:
+            adapter = self._held.adapter(self.model)
+            assert isinstance(adapter, Lasting)  # the same program made it
+            adapter.put_beside(state["beside"])
         self.regularizer.restore(state["regularizer"])
         self.privacy.restore(state["privacy"])
         put_back(self.datasampler, state["datasampler"])

@@ -6,7 +6,7 @@ What differs from framework to framework is a `Form`: which tensors there are, a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,17 @@ class Form(Protocol):
 
     def pack(self, arrays: Mapping[str, NDArray[Any]]) -> Any:
         """Values in the form in which programs see weights; the arrays are the program's to keep."""
+
+
+@runtime_checkable
+class Lasting(Protocol):
+    """A model that holds more than what travels: moments of an optimizer, random streams, counters."""
+
+    def beside(self) -> dict[str, Any]:
+        """What it needs beside its weights to go on later, as plain values and arrays."""
+
+    def put_beside(self, kept: Mapping[str, Any]) -> None:
+        """Go on from what `beside` returned."""
 
 
 class Copied:
@@ -95,6 +106,15 @@ class Copied:
         """Weights as private arrays of the model's dtypes, in the form that the framework's programs know."""
         self._agree(weights.layout)
         return self._form.pack(self._own(weights))
+
+    def beside(self) -> dict[str, Any]:
+        """What the model needs beside its weights to go on later; see `Lasting`."""
+        return self._form.beside() if isinstance(self._form, Lasting) else {}
+
+    def put_beside(self, kept: Mapping[str, Any]) -> None:
+        """Go on from what `beside` returned."""
+        if isinstance(self._form, Lasting):
+            self._form.put_beside(kept)
 
     def _copied(self, layout: Layout, allocate: Allocate) -> Weights:
         self._fitting()

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import numpy as np
 from flax import nnx
 from numpy.typing import NDArray
@@ -70,6 +71,24 @@ class ModuleForm:
         ]
         return nnx.from_flat_state(flat)
 
+    def beside(self) -> dict[str, Any]:
+        """The random streams that the module draws from: keys and how often they were drawn from."""
+        return {name: np.asarray(_data(variable.get_value())) for name, variable in self._streams().items()}
+
+    def put_beside(self, kept: Mapping[str, Any]) -> None:
+        """Go on from what `beside` returned."""
+        for name, variable in self._streams().items():
+            now, value = variable.get_value(), jax.numpy.asarray(kept[name])
+            keyed = _data(now) is not now
+            variable.set_value(jax.random.wrap_key_data(value, impl=jax.random.key_impl(now)) if keyed else value)
+
+    def _streams(self) -> dict[str, Any]:
+        return {
+            "/".join(map(str, path)): variable
+            for path, variable in nnx.iter_graph(self.model)
+            if isinstance(variable, nnx.RngState)
+        }
+
     def _named(self) -> dict[str, Any]:
         found = {
             "/".join(map(str, path)): variable
@@ -77,3 +96,8 @@ class ModuleForm:
             if isinstance(variable, nnx.Variable) and not isinstance(variable, STAYS)
         }
         return dict(sorted(found.items()))
+
+
+def _data(value: Any) -> Any:
+    """A value, or the numbers that a random key is made of."""
+    return jax.random.key_data(value) if jax.numpy.issubdtype(value.dtype, jax.dtypes.prng_key) else value

@@ -61,7 +61,7 @@ class KerasForm:
 
     def read(self) -> dict[str, NDArray[Any]]:
         """The variables' values."""
-        return {name: keras.ops.convert_to_numpy(variable.value) for name, variable in self._named().items()}
+        return {name: _value(variable) for name, variable in self._named().items()}
 
     def write(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Assign to the variables, as `set_weights` does."""
@@ -72,11 +72,36 @@ class KerasForm:
         """A list of arrays, as `get_weights` returns and `set_weights` takes it."""
         return list(arrays.values())
 
+    def beside(self) -> dict[str, Any]:
+        """The optimizer that the model was compiled with, and the state of seed generators."""
+        optimizer = getattr(self.model, "optimizer", None)
+        moments = [] if optimizer is None else [_value(variable) for variable in optimizer.variables]
+        return {"optimizer": moments, "seeds": [_value(variable) for variable in self._seeds()]}
+
+    def put_beside(self, kept: Mapping[str, Any]) -> None:
+        """Go on from what `beside` returned; an optimizer makes its moments only when it is first used."""
+        optimizer = getattr(self.model, "optimizer", None)
+        if optimizer is not None and len(optimizer.variables) < len(kept["optimizer"]):
+            optimizer.build(self.model.trainable_variables)
+        moments = [] if optimizer is None else optimizer.variables
+        for variables, values in ((moments, kept["optimizer"]), (self._seeds(), kept["seeds"])):
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
+
+    def _seeds(self) -> list[Any]:
+        others = {id(variable) for variable in [*self.model.weights, *self.model.metrics_variables]}
+        return [variable for variable in self.model.variables if id(variable) not in others]
+
     def _named(self) -> dict[str, Any]:
         return {
             f"{place}.{NUMBERED.sub('', variable.name.rpartition('/')[2])}": variable
             for place, variable in enumerate(self.model.weights)
         }
+
+
+def _value(variable: Any) -> NDArray[Any]:
+    value: NDArray[Any] = keras.ops.convert_to_numpy(variable.value)
+    return value
 
 
 def _dtype(variable: Any) -> np.dtype[Any]:

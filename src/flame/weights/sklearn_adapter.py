@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, is_classifier
+from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
 
 from flame.errors import WeightsError
 from flame.weights.copied import Copied, Tensor
@@ -38,6 +39,7 @@ LINEAR = frozenset(
         "TweedieRegressor",
     }
 )
+COUNTERS = ("t_", "n_iter_", "loss_curve_", "best_loss_", "_no_improvement_count")
 NETWORKS = frozenset({"MLPClassifier", "MLPRegressor"})
 Estimator = TypeVar("Estimator", bound=BaseEstimator)
 
@@ -130,6 +132,21 @@ class EstimatorForm:
             else:
                 form[attribute] = arrays[name] if isinstance(value, np.ndarray) else arrays[name][()]
         return form
+
+    def beside(self) -> dict[str, Any]:
+        """How many samples were seen, by which the learning rate falls, and a network's optimizer."""
+        optimizer = getattr(self.model, "_optimizer", None)
+        seen = {name: getattr(self.model, name) for name in COUNTERS if hasattr(self.model, name)}
+        return {"counters": seen, "optimizer": {} if optimizer is None else dict(vars(optimizer))}
+
+    def put_beside(self, kept: Mapping[str, Any]) -> None:
+        """Go on from what `beside` returned."""
+        for name, value in kept["counters"].items():
+            setattr(self.model, name, value)
+        if kept["optimizer"]:
+            kind = AdamOptimizer if self.model.solver == "adam" else SGDOptimizer
+            self.model._optimizer = kind([*self.model.coefs_, *self.model.intercepts_])
+            vars(self.model._optimizer).update(kept["optimizer"])
 
     def _values(self) -> Iterator[tuple[str, str, int | None, Any]]:
         """Name, attribute, place in the attribute's list, and value of everything that was fitted."""
