@@ -11,11 +11,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from server import CODE, SCHEMA
+from sqlalchemy import func, select
 
 from flame.control.lifecycle import MOVES, UNDER_WAY, Trigger, move, task_move, wanted
 from flame.control.plane import Control
 from flame.control.records import ENDED, Dataset, DesignInfo, Job, JobState, RoleGroups, TaskState, TaskStatus
-from flame.control.store import Store
+from flame.control.store import Base, ComputeRow, DeploymentRow, DesignRow, ProgramRow, Store, TaskRow
 from flame.control.watch import Watch
 from flame.errors import ConfigError, NotAllowed, Refused
 
@@ -71,6 +72,40 @@ def test_what_has_ended_stays_as_it_ended() -> None:
         assert {task_move(state, reported) for reported in TaskState} == {state}
 
 
+def new_job(control: Control, limit: int = 0) -> str:
+    """A job with two trainers and an aggregator, in a store that has nothing yet; its id."""
+    control.designs.create("foo", DesignInfo(id="d"))
+    control.designs.set_schema("foo", "d", SCHEMA)
+    control.designs.set_code("foo", "d", "code.zip", CODE)
+    data = control.datasets.create("foo", Dataset(url="file:///x", data_format="npy", realm="default/us"))
+    groups = [RoleGroups(role="trainer", dataset_groups={"default": [data, data]})]
+    asked = Job(name="j", design_id="d", backend="shm", max_run_time=limit, data_spec=groups)
+    return control.jobs.create("foo", asked).id
+
+
+def test_statement_35_what_belongs_to_a_job_goes_with_it() -> None:
+    """No task and no program is left in the store, whereas the design is."""
+    store = Store("sqlite://")
+    control = Control(store, {}, {"default": "default/us"})
+    job = new_job(control)
+    key = control.computes.deployment("default", job, key_of(store)).agent_kvs
+    control.computes.report("default", job, key_of(store), dict.fromkeys(key, "agentDeploySuccess"))
+    assert rows(store) == {TaskRow: 3, ProgramRow: 2, DeploymentRow: 1, DesignRow: 1}
+    control.jobs.delete("foo", job)
+    assert rows(store) == {TaskRow: 0, ProgramRow: 0, DeploymentRow: 0, DesignRow: 1}
+
+
+def key_of(store: Store) -> str:
+    with store.transaction() as session:
+        return session.scalars(select(ComputeRow.api_key)).one()
+
+
+def rows(store: Store) -> dict[type[Base], int]:
+    with store.transaction() as session:
+        tables = (TaskRow, ProgramRow, DeploymentRow, DesignRow)
+        return {table: session.scalar(select(func.count()).select_from(table)) or 0 for table in tables}
+
+
 class Agents:
     """A deployer that starts nothing, and knows the keys that agents would show."""
 
@@ -103,14 +138,7 @@ class Life(RuleBasedStateMachine):
         self.now, self.limit = datetime(2026, 1, 1, tzinfo=UTC), limit
         self.store, self.agents = Store("sqlite://"), Agents()
         self.start_server()
-        self.control.designs.create("foo", DesignInfo(id="d"))
-        self.control.designs.set_schema("foo", "d", SCHEMA)
-        self.control.designs.set_code("foo", "d", "code.zip", CODE)
-        dataset = Dataset(url="file:///x", data_format="npy", realm="default/us")
-        data = self.control.datasets.create("foo", dataset)
-        groups = [RoleGroups(role="trainer", dataset_groups={"default": [data, data]})]
-        asked = Job(name="j", design_id="d", backend="shm", max_run_time=limit, data_spec=groups)
-        self.job = self.control.jobs.create("foo", asked).id
+        self.job = new_job(self.control, limit)
         self.seen = JobState.READY
         self.old_keys: dict[str, str] = {}
 

@@ -14,6 +14,7 @@ from flame import cli
 from flame.cli import server as cli_server
 
 WAITS = """
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -28,6 +29,7 @@ class Waits(StepTrainer):
             time.sleep(0.01)
 
 
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", str(Path.cwd())])  # it is left behind
 trainer = Waits(Config(sys.argv[1]))
 trainer.compose()
 trainer.run()
@@ -35,7 +37,10 @@ trainer.run()
 
 
 def test_a_job_goes_on_while_its_server_is_started_again(tmp_path: Path) -> None:
-    """It is killed, comes back, is stopped, and comes back: one job is completed, another one can still be stopped."""
+    """It is killed, comes back, is stopped, and comes back: one job is completed, another one can still be stopped.
+
+    Nothing of either runs afterwards, not even what a program has left behind.
+    """
     program = {name: (PROGRAMS / f"{name}.py").read_text() for name in ("trainer", "aggregator")}
     code = {
         "trainer/main.py": WAITS,

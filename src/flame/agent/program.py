@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +64,10 @@ class Program:
             return None
 
     def kill(self) -> None:
-        """End it and whatever it has started, at once."""
-        if self._process.poll() is None:
+        """End it, if it has not ended, and whatever it has started, at once."""
+        with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        self._process.wait()
 
     @property
     def said(self) -> str:

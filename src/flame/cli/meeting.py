@@ -21,6 +21,8 @@ from flame.errors import ChannelError, FlameError
 
 LOCAL = "127.0.0.1"
 
+log = logging.getLogger(__name__)
+
 
 @contextmanager
 def meeting_points(given: Mapping[str, str], store: Store) -> Iterator[dict[str, str]]:
@@ -36,7 +38,8 @@ def meeting_points(given: Mapping[str, str], store: Store) -> Iterator[dict[str,
             before = store.setting(f"meeting point: {sort}", join(LOCAL, 0))
             try:
                 brokers[sort] = stack.enter_context(begin(before))
-            except ChannelError:  # somebody else is there by now
+            except ChannelError:
+                log.warning("somebody else is at %s by now: workers of jobs under way do not find %s", before, sort)
                 brokers[sort] = stack.enter_context(begin(join(LOCAL, 0)))
             store.remember(f"meeting point: {sort}", brokers[sort])
         yield brokers
@@ -103,5 +106,5 @@ class _Broker:
 
 def _end_everything(error: BaseException) -> None:
     """A rendezvous that fails is a defect of ours; jobs would wait without knowing why."""
-    logging.getLogger(__name__).critical("the rendezvous failed", exc_info=error)
+    log.critical("the rendezvous failed", exc_info=error)
     os.kill(os.getpid(), signal.SIGTERM)

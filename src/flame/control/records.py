@@ -139,7 +139,7 @@ class TaskInfo(Body, frozen=True, kw_only=True):
 
 
 class TaskStatus(Body, frozen=True, kw_only=True):
-    """What an agent reports: `log` is the end of what its program has printed."""
+    """What an agent reports: `log` is the end of what its program has printed. The time that counts is the server's."""
 
     REQUIRED: ClassVar[tuple[str, ...]] = ("state",)
     state: str = ""
