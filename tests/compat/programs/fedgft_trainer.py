@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -55,6 +56,7 @@ class FedGFTTrainer(Trainer):
         self.optimizer = optim.SGD(self.model.parameters(), lr=self.config.hyperparameters.learning_rate)
         self.model.train()
         self.biases.append(self.regularizer.get_local_bias())
+        Path(f"{self.config.task_id}.round-{self._round}").touch()
         for _ in range(self.epochs):
             for data, target, group in self.train_loader:
                 self.optimizer.zero_grad()
