@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import tempfile
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from flame.config.job import program_folders
@@ -41,13 +41,12 @@ def _packed(folder: Path) -> bytes:
     return content.getvalue()
 
 
-def programs(archive: bytes, roles: Collection[str]) -> dict[str, bytes]:
-    """For each role an archive with its program's folder.
+def programs(parts: Mapping[str, bytes], roles: Collection[str]) -> dict[str, bytes]:
+    """For each role an archive with its program's folder, from those of all folders.
 
     Raises:
         NotFound: a role has none.
     """
-    parts = split(archive)
     found = {role: [parts[name] for name in program_folders(role) if name in parts] for role in roles}
     for role, own in found.items():
         if not own:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from flame.control import lifecycle
 from flame.control.lifecycle import REQUESTS, UNDER_WAY, Trigger
-from flame.control.making import Made, make, new_key
+from flame.control.making import Made, code_for, make, new_key
 from flame.control.records import ENDED, NEVER, Job, JobState, JobStatus, TaskState
 from flame.control.store import JobRow, ProgramRow, Store, TaskRow
 from flame.control.times import Clock
@@ -46,9 +46,9 @@ class Jobs:
         Raises:
             FlameError: see `flame.control.making.make`; then there is no job.
         """
-        job_id = secrets.token_hex(12)
+        job_id, code = secrets.token_hex(12), code_for(self._store, user, asked)
         with self._store.transaction() as session:
-            made = make(session, user, job_id, asked, self._brokers)
+            made = make(session, user, job_id, asked, self._brokers, code)
             row = JobRow(id=job_id, user_id=user, created_at=self._clock(), state=JobState.READY)
             row.started_at = row.updated_at = row.ended_at = NEVER
             session.add(row)
@@ -61,11 +61,13 @@ class Jobs:
         Raises:
             Refused: somebody works for it.
         """
+        self.status(user, job_id)  # there is such a job
+        code = code_for(self._store, user, asked)
         with self._store.transaction() as session:
             row = found(session, job_id, user)
             if row.state in UNDER_WAY:
                 raise Refused(f"the current job state ({row.state}) is not an updatable state")
-            made = make(session, user, job_id, asked, self._brokers)
+            made = make(session, user, job_id, asked, self._brokers, code)
             for table in (TaskRow, ProgramRow):
                 for old in session.scalars(select(table).where(table.job_id == job_id)):
                     session.delete(old)

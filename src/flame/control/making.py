@@ -14,11 +14,11 @@ from flame.config.build import configs
 from flame.config.job import check_experiments, requested
 from flame.config.records import JobSpec
 from flame.control import designs
-from flame.control.code import programs
+from flame.control.code import programs, split
 from flame.control.datasets import usable
 from flame.control.records import Job
-from flame.control.store import ProgramRow, TaskRow
-from flame.errors import ConfigError, NotFound, TagError
+from flame.control.store import ProgramRow, Store, TaskRow
+from flame.errors import ConfigError, NotFound, Refused, TagError
 from flame.tag import Tag, WorkerSpec, check, expand, read, read_data
 
 NEEDS_BROKER = ("mqtt", "p2p")
@@ -35,22 +35,44 @@ class Made(NamedTuple):
     programs: list[ProgramRow]
 
 
-def make(session: Session, user: str, job_id: str, asked: Job, brokers: Mapping[str, str]) -> Made:
+class Code(NamedTuple):
+    """A design's code, cut up, and the revision that it is."""
+
+    parts: dict[str, bytes]
+    revision: int
+
+
+def code_for(store: Store, user: str, asked: Job) -> Code:
+    """The code of a job's design: it is cut up while others may use the store, for it may be large.
+
+    Raises:
+        NotFound: there is no such design, or it has no schema or code.
+    """
+    with store.transaction() as session:
+        design = designs.found(session, user, asked.design_id)
+        designs.schema_of(design)
+        archive, revision = designs.code_of(design), design.code_revision
+    return Code(split(archive), revision)
+
+
+def make(session: Session, user: str, job_id: str, asked: Job, brokers: Mapping[str, str], code: Code) -> Made:
     """The tasks of a job, in order, and their programs.
 
     Raises:
-        NotFound: its design has no schema or code, a role has no code, or there is no such dataset.
+        NotFound: its design has no schema, a role has no code, or there is no such dataset.
+        Refused: the design has got other code meanwhile.
         TagError: the design does not fit the data.
         ConfigError: a setting is wrong, or a backend needs a broker that there is not.
     """
     design = designs.found(session, user, asked.design_id)
-    schema, archive = designs.schema_of(design), designs.code_of(design)
-    tag = read(schema)
+    tag = read(designs.schema_of(design))
+    if design.code_revision != code.revision:
+        raise Refused(f"the code of design {design.id} has just been changed; ask again")
     spec = _spec(asked, job_id, brokers)
     _check_backends(tag, spec)
     check_experiments(spec, tag)
     data = _data(session, user, tag, asked)
-    code = programs(archive, [role.name for role in tag.roles])
+    own = programs(code.parts, [role.name for role in tag.roles])
     if found := check(tag, data=data):
         raise TagError(found, f"design {asked.design_id}")
     workers = expand(tag, data, job_id=job_id)
@@ -66,7 +88,7 @@ def make(session: Session, user: str, job_id: str, asked: Job, brokers: Mapping[
     empty = sorted({role.name for role in tag.roles} - {task.role for task in tasks})
     if empty:
         raise ConfigError("dataSpec", f"role {empty[0]} would have no task", "list a dataset for it, or an association")
-    return Made(told, tasks, [ProgramRow(job_id=job_id, role=role, archive=part) for role, part in code.items()])
+    return Made(told, tasks, [ProgramRow(job_id=job_id, role=role, archive=part) for role, part in own.items()])
 
 
 def _spec(asked: Job, job_id: str, brokers: Mapping[str, str]) -> JobSpec:
