@@ -14,7 +14,7 @@ from scipy.stats import t as student
 
 CONFIDENCE = 0.95
 LAST = 5
-"""An accuracy at the end is the mean over so many rounds: one round's is noisy."""
+"""An accuracy that is called steady, and that at the end, is the mean over so many rounds: one round's is noisy."""
 
 Curve = Sequence[tuple[float, float]]
 
@@ -66,16 +66,23 @@ def reached(curve: Curve, target: float, horizon: float) -> float | None:
     return at if at is not None and at <= horizon else None
 
 
+def smoothed(curve: Curve) -> Curve:
+    """At each point the mean of its value and of those before it, of `LAST` in all, or of as many as there are."""
+    values = [value for _, value in curve]
+    last = (values[max(0, at - LAST) : at] for at in range(1, len(values) + 1))
+    return [(x, sum(few) / len(few)) for (x, _), few in zip(curve, last, strict=True)]
+
+
 def at_end(curve: Curve, horizon: float) -> float:
-    """The mean of a curve's last values by the horizon.
+    """The steady value of a curve by the horizon.
 
     Raises:
         ValueError: it has none.
     """
-    values = [value for x, value in curve if x <= horizon][-LAST:]
+    values = [value for x, value in smoothed(curve) if x <= horizon]
     if not values:
         raise ValueError(f"no round is over by the horizon {horizon:g}")
-    return sum(values) / len(values)
+    return values[-1]
 
 
 def level(curve: Curve, x: float) -> float:

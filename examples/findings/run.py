@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import federation
-from intervals import Curve, Interval, at_end, difference, interval, level, ratio, reached
+from intervals import Curve, Interval, at_end, difference, interval, level, ratio, reached, smoothed
 from threadpoolctl import threadpool_limits
 
 from flame.lab.curves import Chart, Series, document
@@ -48,6 +48,7 @@ class Arm(NamedTuple):
     curves: list[Curve]
     times: list[float]  # rounds or seconds to the target, at most the horizon
     met: int  # how many were at the target by the horizon
+    steady: list[float]  # as `times`, until the mean of a few rounds is at the target
     accuracies: list[float]
 
 
@@ -71,7 +72,7 @@ def finished(plan: Plan, task: Task, curve: Curve, args: argparse.Namespace) -> 
     told = " ".join(f"{key.rpartition('.')[2]}={value}" for key, value in task.settings.items())
     print(f"{task.arm}, seed {task.seed} ({told}): {curve[-1][1]:.3f}", flush=True)
     try:
-        measured(plan, [curve], args.rounds > 0)
+        measured(plan, [curve], args.rounds > 0, steady=not args.tune)
     except ValueError as error:
         raise SystemExit(f"{task.arm}, seed {task.seed}: {error}") from None
     return curve
@@ -83,15 +84,27 @@ def changes(plan: Plan, task: Task, rounds: int) -> dict[str, Any]:
     return settings | ({"hyperparameters.rounds": rounds} if rounds else {})
 
 
-def measured(plan: Plan, curves: list[Curve], quick: bool) -> Arm:
-    """What some curves come to; a quick look stops each where it ends."""
-    horizons = [curve[-1][0] if quick else plan["horizon"] for curve in curves]
-    times = [reached(curve, plan["target"], horizon) for curve, horizon in zip(curves, horizons, strict=True)]
+def times(plan: Plan, curves: Sequence[Curve], quick: bool) -> list[float | None]:
+    """When each curve is at the target, None if not by the horizon; a quick look ends where its curve ends."""
+    return [reached(curve, plan["target"], horizon(plan, curve, quick)) for curve in curves]
+
+
+def horizon(plan: Plan, curve: Curve, quick: bool) -> float:
+    """How far a curve is looked at."""
+    return curve[-1][0] if quick else plan["horizon"]
+
+
+def measured(plan: Plan, curves: list[Curve], quick: bool, *, steady: bool) -> Arm:
+    """What some curves come to."""
+    ends = [horizon(plan, curve, quick) for curve in curves]
+    first = times(plan, curves, quick)
+    later = times(plan, list(map(smoothed, curves)), quick) if steady else []
     return Arm(
         curves,
-        [horizon if at is None else at for at, horizon in zip(times, horizons, strict=True)],
-        sum(at is not None for at in times),
-        [at_end(curve, horizon) for curve, horizon in zip(curves, horizons, strict=True)],
+        [end if at is None else at for at, end in zip(first, ends, strict=True)],
+        sum(at is not None for at in first),
+        [end if at is None else at for at, end in zip(later, ends, strict=False)],
+        [at_end(curve, end) for curve, end in zip(curves, ends, strict=True)],
     )
 
 
@@ -112,7 +125,9 @@ def tune(name: str, plan: Plan, args: argparse.Namespace) -> None:
     for arm in plan["arms"]:
         rows = []
         for point in grid(plan, arm):
-            found = measured(plan, [curves[str(Task(arm, point, seed))] for seed in seeds], args.rounds > 0)
+            found = measured(
+                plan, [curves[str(Task(arm, point, seed))] for seed in seeds], args.rounds > 0, steady=False
+            )
             time_, accuracy = interval(found.times).mean, interval(found.accuracies).mean
             rows.append({"settings": point, plan["counts"]: round(time_, 1), "accuracy": round(accuracy, 4)})
         tried[arm] = sorted(rows, key=lambda row: (row[plan["counts"]], -row["accuracy"]))
@@ -137,7 +152,7 @@ def report(name: str, plan: Plan, args: argparse.Namespace) -> dict[str, Arm]:
     arms = {}
     for number, arm in enumerate(plan["arms"]):
         own = curves[number * args.seeds : (number + 1) * args.seeds]
-        arms[arm] = measured(plan, own, args.rounds > 0)
+        arms[arm] = measured(plan, own, args.rounds > 0, steady=True)
     print("\n" + "\n".join(table(plan, arms)))
     used = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
     print(f"\n{len(tasks)} runs, {used:.0f} s of processor time")
@@ -152,16 +167,25 @@ def report(name: str, plan: Plan, args: argparse.Namespace) -> dict[str, Arm]:
 def table(plan: Plan, arms: Mapping[str, Arm]) -> list[str]:
     """Rows in Markdown: each arm, with its paired difference to the baseline."""
     base, unit = plan["baseline"], plan["counts"]
-    minus = f"minus {base}"
-    head = ["", f"reached {plan['target']}", f"{unit} to it", minus, f"over {base}", "accuracy at the end", minus]
+    minus, over = f"minus {base}", f"over {base}"
+    head = [
+        "",
+        f"reached {plan['target']}",
+        f"{unit} to it",
+        minus,
+        over,
+        f"steadily {over}",
+        "accuracy at the end",
+        minus,
+    ]
     rows = [head, ["---", *["--:"] * (len(head) - 1)]]
     for name, arm in arms.items():
         row = [name, f"{arm.met} of {len(arm.times)}", spread(interval(arm.times), 0)]
-        same = name == base
-        row.append("" if same else spread(difference(arm.times, arms[base].times), 0))
-        row.append("" if same else spread(ratio(arm.times, arms[base].times), 2))
-        row.append(spread(interval(arm.accuracies), 3))
-        row.append("" if same else spread(difference(arm.accuracies, arms[base].accuracies), 3))
+        row += [spread(difference(arm.times, arms[base].times), 0), spread(ratio(arm.times, arms[base].times), 2)]
+        row += [spread(ratio(arm.steady, arms[base].steady), 2), spread(interval(arm.accuracies), 3)]
+        row += [spread(difference(arm.accuracies, arms[base].accuracies), 3)]
+        if name == base:
+            row = [cell if at in (0, 1, 2, 6) else "" for at, cell in enumerate(row)]
         rows.append(row)
     return [f"| {' | '.join(row)} |" for row in rows]
 

@@ -107,6 +107,7 @@ def test_between_rounds_a_curve_is_what_it_was(intervals) -> None:
     assert [intervals.level(curve, x) for x in (10, 19.9, 20, 99)] == [0.1, 0.1, 0.3, 0.5]
     assert math.isnan(intervals.level(curve, 9.9))
     assert intervals.at_end(curve, 25.0) == pytest.approx(0.2)
+    assert intervals.smoothed(curve) == [(10.0, 0.1), (20.0, pytest.approx(0.2)), (30.0, pytest.approx(0.3))]
     assert intervals.at_end([(float(x), float(x)) for x in range(1, 11)], 10.0) == 8.0  # of the last five
 
 
