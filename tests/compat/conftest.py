@@ -11,6 +11,12 @@ from two_weights import Said, tapped
 from upstream import Machine, meeting_point
 
 
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs leave signs in the folder that they are started in: never in the repository."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture(params=["shm", "p2p", "mqtt"])
 def machine(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Machine]:
     before = set(os.listdir("/dev/shm"))

@@ -1,4 +1,7 @@
-"""Coordinated programs written for Cisco's Flame, started one by one as processes over every network."""
+"""Coordinated programs written for Cisco's Flame, one process each: who comes late, who dies, and whose death ends all.
+
+Each mode and role is met over one network, each network by several modes: what the modes do is above the networks.
+"""
 
 from __future__ import annotations
 
@@ -15,55 +18,7 @@ import flame
 FEDBUFF = {"optimizer": {"sort": "fedbuff", "kwargs": {}}}
 
 
-def test_three_tiers(machine: Machine) -> None:
-    """Example coord_hier_syncfl_mnist: a mean of steps 1 and 3 moves the model by 2, whoever is with whom."""
-    town = Town(machine, SYNC, hyper={"rounds": 6})
-    middles = town.middles()
-    sites = [town.start("trainer", f"t{number}", learningRate=step) for number, step in enumerate((1.0, 3.0))]
-    lead = town.lead(*middles, "t0", "t1", minPeers=2)
-    assert ok(lead["top"]) == [2.0, 4.0, 6.0, 8.0, 10.0, 12.0]
-    assert [ok(site) for site in sites] == [[1, 2, 3, 4, 5, 6]] * 2
-    rounds = [ok(middle) for middle in middles.values()]
-    assert sorted({*rounds[0], *rounds[1]}) == [1, 2, 3, 4, 5, 6]
-    assert ok(lead["coordinator"]) is None
-
-
-def test_four_tiers(machine: Machine) -> None:
-    """Example coord_3_hier_syncfl_mnist."""
-    town = Town(machine, DEEP, hyper={"rounds": 4})
-    middles = town.middles()
-    sites = [town.start("trainer", f"t{number}", learningRate=step) for number, step in enumerate((1.0, 3.0))]
-    lead = town.lead(*middles, "t0", "t1", minPeers=2)
-    assert ok(lead["top"]) == [2.0, 4.0, 6.0, 8.0]
-    assert [ok(site) for site in sites] == [[1, 2, 3, 4]] * 2
-    for process in (*middles.values(), lead["coordinator"]):
-        ok(process)
-
-
-def test_asynchronous(machine: Machine) -> None:
-    """Example coord_hier_asyncfl_mnist."""
-    town = Town(machine, ASYNC, hyper={"aggGoal": 1, "rounds": 8}, **FEDBUFF)
-    middles = town.middles()
-    sites = [town.start("trainer", f"t{number}", work=0.02) for number in range(2)]
-    lead = town.lead(*middles, "t0", "t1", minPeers=2, concurrency=2)
-    models = ok(lead["top"])
-    assert len(models) == 8 and models == sorted(models) and models[-1] > 3
-    for process in (*middles.values(), *sites, lead["coordinator"]):
-        ok(process)
-
-
-def test_chains_of_their_own(machine: Machine) -> None:
-    """Example fedscale/coord_hier_syncfl_femnist: the coordinator's rounds count, not the top's thousand."""
-    town = Town(machine, SYNC, hyper={"rounds": 1000})
-    middles = town.middles()
-    sites = [town.start("trainer", f"t{number}", "composed_trainer") for number in range(2)]
-    lead = town.lead(*middles, "t0", "t1", program="composed_aggregator", minPeers=2, rounds=4)
-    assert ok(lead["top"]) == [1.0, 2.0, 3.0, 4.0]
-    assert [ok(site) for site in sites] == [[1, 2, 3, 4]] * 2
-    for process in (*middles.values(), lead["coordinator"]):
-        ok(process)
-
-
+@pytest.mark.parametrize("machine", ["mqtt"], indirect=True)
 def test_a_late_joiner_gets_work(machine: Machine) -> None:
     """Also a middle aggregator; and a top with fewer rounds than the coordinator ends the training."""
     town = Town(machine, SYNC, hyper={"rounds": 60})
@@ -81,8 +36,18 @@ def test_a_late_joiner_gets_work(machine: Machine) -> None:
     ok(coordinator)
 
 
-@pytest.mark.parametrize("mode", [SYNC, DEEP, ASYNC])
-@pytest.mark.parametrize("role", ["trainer", "middle-aggregator"])
+@pytest.mark.parametrize(
+    ("mode", "role", "machine"),
+    [
+        (SYNC, "trainer", "p2p"),
+        (SYNC, "middle-aggregator", "mqtt"),
+        (DEEP, "trainer", "mqtt"),
+        (DEEP, "middle-aggregator", "shm"),
+        (ASYNC, "trainer", "shm"),
+        (ASYNC, "middle-aggregator", "p2p"),
+    ],
+    indirect=["machine"],
+)
 def test_whoever_is_killed_is_not_waited_for(machine: Machine, mode: str, role: str) -> None:
     """At any moment; whoever worked with it is given to somebody else."""
     town = Town(machine, mode, hyper={"rounds": 12, "aggGoal": 1}, **(FEDBUFF if mode == ASYNC else {}))
@@ -113,8 +78,11 @@ def test_the_same_programs_in_one_run(tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(result.series("train-loss")) == 3
 
 
-@pytest.mark.parametrize("mode", [SYNC, ASYNC])
-@pytest.mark.parametrize("role", ["coordinator", "top"])
+@pytest.mark.parametrize(
+    ("mode", "role", "machine"),
+    [(SYNC, "coordinator", "mqtt"), (SYNC, "top", "p2p"), (ASYNC, "coordinator", "shm"), (ASYNC, "top", "mqtt")],
+    indirect=["machine"],
+)
 def test_without_its_coordinator_or_its_top_everybody_ends_with_an_error(
     machine: Machine, mode: str, role: str
 ) -> None:

@@ -1,4 +1,4 @@
-"""Keras programs written for Cisco's Flame, started one by one, and by `flame run`."""
+"""Keras programs written for Cisco's Flame, by `flame run` in several hosts."""
 
 from __future__ import annotations
 
@@ -7,16 +7,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-import upstream
-from upstream import DOWN, PROGRAMS, UP, Machine, aggregator, channel, config, finished, trainer, until
+from upstream import PROGRAMS
 
 from flame.lab.result import Result
-
-PATIENCE_S = 60.0
-FEDBUFF = {"selector": {"sort": "fedbuff", "kwargs": {"c": 2}}, "optimizer": {"sort": "fedbuff", "kwargs": {}}}
 
 
 @pytest.fixture(autouse=True)
@@ -24,58 +19,6 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keras's backend is the user's to choose: here the one that compiles nothing."""
     monkeypatch.setenv("KERAS_BACKEND", "torch")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setattr(upstream, "PATIENCE_S", PATIENCE_S)  # five of these at once import for a while
-
-
-def ok(process: subprocess.Popen[str]) -> Any:
-    status, said, err = finished(process, PATIENCE_S)
-    assert status == 0, err
-    return said
-
-
-@pytest.mark.timeout(150)
-@pytest.mark.parametrize("machine", ["p2p"], indirect=True)
-def test_mnist(machine: Machine) -> None:
-    """Example 21: an aggregator and a trainer; `self.weights` is a list of arrays as `set_weights` takes it."""
-    top = machine.start("keras_aggregator", aggregator(hyper={"rounds": 4}), "top")
-    received, losses = ok(machine.start("keras_trainer", trainer(hyper={"epochs": 4}), "site"))
-    models = ok(top)
-    assert len(models) == 4 and len(received) == 4
-    assert received[1:] == pytest.approx(models[:-1])
-    assert losses == sorted(losses, reverse=True) and losses[-1] < losses[0] - 0.05
-
-
-@pytest.mark.timeout(200)
-@pytest.mark.parametrize("machine", ["shm"], indirect=True)
-def test_async_mnist(machine: Machine) -> None:
-    """Example 3, with two trainers: a step for every two updates."""
-    hyper = {"rounds": 4, "aggGoal": 2, "epochs": 1, "minPeers": 2}
-    sites = [machine.start("keras_trainer", trainer(hyper=hyper, **FEDBUFF), f"site-{n}") for n in range(2)]
-    models = ok(machine.start("keras_async_aggregator", aggregator(hyper=hyper, **FEDBUFF), "top"))
-    assert len(models) == 4 and len(set(models)) == 4
-    for site in sites:
-        ok(site)
-
-
-@pytest.mark.timeout(200)
-@pytest.mark.parametrize("machine", ["shm"], indirect=True)
-def test_async_hier_mnist(machine: Machine) -> None:
-    """Example 2, with a trainer per region."""
-    hyper = {"rounds": 3, "aggGoal": 1, "epochs": 1}
-    up, down = channel("global-channel", UP), channel("param-channel", DOWN, "uk", "us")
-    started = []
-    for group in ("uk", "us"):
-        groups = {"param-channel": group, "global-channel": "default"}
-        middle = config("middle-aggregator", [down, up], groups, hyper=hyper, **FEDBUFF)
-        started.append(machine.start("async_middle_aggregator", middle, f"m-{group}"))
-        site = config("trainer", [down], {"param-channel": group}, hyper=hyper, **FEDBUFF)
-        started.append(machine.start("keras_trainer", site, f"t-{group}"))
-    for name in ("t-uk", "t-us"):
-        until(machine.sign(name, "loading").exists, f"{name} loads")
-    top = config("top-aggregator", [up], {"global-channel": "default"}, hyper=hyper, **FEDBUFF)
-    assert len(set(ok(machine.start("keras_async_aggregator", top, "top")))) == 3
-    for process in started:
-        ok(process)
 
 
 @pytest.mark.timeout(150)

@@ -21,11 +21,14 @@ def hyper(**more: Any) -> dict[str, Any]:
     return {"rounds": ROUNDS, "epochs": EPOCHS, "batchSize": 16, "minPeers": SITES, **more}
 
 
-def test_a_job_of_four_processes(machine: Machine) -> None:
+@pytest.mark.parametrize("machine", ["p2p"], indirect=True)
+def test_whoever_is_slow_holds_nobody_up(machine: Machine) -> None:
     """The rounds are over with the first two answers; one that takes three seconds holds nobody up."""
     wanted = {"selector": {"sort": "oort", "kwargs": {"aggr_num": NEEDED, "over_commit": 1.5}}}
     sites = [
-        machine.start("oort_trainer", trainer(hyper=hyper(site=number, work=3.0 * (number == 2))), f"t-{number}")
+        machine.start(
+            "oort_trainer", trainer(dataset=f"site-{number}", hyper=hyper(work=3.0 * (number == 2))), f"t-{number}"
+        )
         for number in range(SITES)
     ]
     for number in range(SITES):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -20,15 +19,6 @@ def test_a_job_of_three_processes(machine: Machine) -> None:
     assert {mine for *_, mine in diary} == {"mine"}  # `self.optimizer` is the program's own
     assert models == [1.0, 2.0, 3.0]
     assert machine.doors() == []
-
-
-def test_chains_of_their_own(machine: Machine) -> None:
-    """The exact shapes of the femnist example: inside the `with` block, and after it."""
-    top = machine.start("composed_aggregator", aggregator(), "top")
-    site = machine.start("composed_trainer", trainer(), "site")
-    assert ok(top) == [3, 3.0]
-    loads, rounds = ok(site)
-    assert rounds == [1, 2, 3] and loads == 4  # it loads once more before it learns that there is no fourth
 
 
 def test_a_hierarchy(machine: Machine) -> None:
@@ -161,19 +151,6 @@ def test_a_backend_that_cannot_join_programs_says_what_to_do(machine: Machine) -
     status, _, err = finished(machine.start("trainer", {**trainer(), "backend": "inproc"}, "site"))
     assert status != 0
     assert "inproc cannot join programs that are started one by one" in err and "flame run DIR" in err
-
-
-def test_torch_programs_with_a_proximal_term(machine: Machine) -> None:
-    pytest.importorskip("torch")
-    prox = {"optimizer": {"sort": "fedprox", "kwargs": {"mu": 0.1}}}
-    top = machine.start("torch_aggregator", aggregator(**prox), "top")
-    site = machine.start("torch_trainer", trainer(**prox), "site")
-    terms, optimizers, batches = ok(site)
-    assert terms[0] == 0 and terms[1] > 0  # nothing is far from itself; a step away it costs
-    assert optimizers == 1 and batches == 6
-    assert ok(top) is None
-    sums, tracked = json.loads((machine.folder / "acc_mu0.1.txt").read_text())
-    assert len(set(sums)) == 3 and tracked == 6
 
 
 @pytest.mark.parametrize("choice", ["fp16", "int8", {"sort": "topk", "kwargs": {"keep": 0.5, "whole": 0}}], ids=str)

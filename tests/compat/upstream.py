@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 PROGRAMS = Path(__file__).parent / "programs"
-PATIENCE_S = 20.0
+PATIENCE_S = 90.0
+"""What is waited for is that it comes, not how soon."""
 PORTS = (16_000, 32_000)
 """Below those that the kernel hands out."""
 
@@ -127,13 +128,13 @@ class Machine:
         self._doors = tempfile.TemporaryDirectory(prefix="flame-", dir="/tmp")
         self._processes: list[subprocess.Popen[str]] = []
 
-    def start(self, program: str, content: Mapping[str, Any], name: str) -> subprocess.Popen[str]:
-        """Start a program; its task id is derived from `name`."""
+    def start(self, program: str, content: Mapping[str, Any], name: str, *more: str) -> subprocess.Popen[str]:
+        """Start a program, with more arguments; its task id is derived from `name` if the config has none."""
         path = self.folder / f"{len(self._processes)}-{name}.json"
         own = self._own if content["backend"] == "shm" else {}
-        path.write_text(json.dumps({**content, **own, "taskid": task_id(name)}))
+        path.write_text(json.dumps({**content, **own, "taskid": content["taskid"] or task_id(name)}))
         process = subprocess.Popen(
-            [sys.executable, str(PROGRAMS / f"{program}.py"), str(path)],
+            [sys.executable, str(PROGRAMS / f"{program}.py"), str(path), *more],
             cwd=self.folder,
             env={**os.environ, "FLAME_RENDEZVOUS": self._doors.name, "HOME": str(self.folder)},
             stdout=subprocess.PIPE,

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from pathlib import Path
 
 import torch
 from torch import nn, optim
@@ -29,6 +30,7 @@ class PyTorchMnistTrainer(Trainer):
         images = torch.randn(40, 6)
         self.train_loader = DataLoader(TensorDataset(images, images.argmax(1)), batch_size=self.batch_size)
         self.dataset_size = len(self.train_loader.dataset)
+        Path(f"{self.config.task_id}.loading").touch()
 
     def initialize(self) -> None:
         self.device = torch.device("cpu")

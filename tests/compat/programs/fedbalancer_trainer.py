@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import time
 
 import torch
@@ -32,7 +33,7 @@ class BalancedTrainer(Trainer):
         self.model = nn.Sequential(nn.Linear(4, 2), nn.LogSoftmax(dim=1)).to(self.device)
 
     def load_data(self) -> None:
-        site = self.config.hyperparameters.site if hasattr(self.config.hyperparameters, "site") else self.data
+        site = int(re.findall(r"\d+", self.config.dataset)[-1])
         features = torch.randn(64, 4, generator=torch.Generator().manual_seed(site))
         labels = (features @ torch.tensor([1.0, -2.0, 0.5, 1.0]) > 0).long()
         self.dataset = self.datasampler.load_dataset(TensorDataset(features, labels))

@@ -34,7 +34,7 @@ class FedGFTAggregator(TopAggregator):
 
     def pre_process(self) -> None:
         self.biases.append(self.optimizer.get_bias())
-        self.update_metrics({"bias": abs(self.biases[-1])})
+        self.update_metrics({"bias": self.biases[-1]})
 
     def train(self) -> None:
         pass

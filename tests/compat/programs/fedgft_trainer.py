@@ -47,6 +47,7 @@ class FedGFTTrainer(Trainer):
         parts = [torch.tensor(loaded[name]) for name in ("dataset", "target", "group")]
         self.train_loader = DataLoader(TensorDataset(*parts), batch_size=self.batch_size)
         self.dataset_size = len(parts[0])
+        Path(f"{self.config.task_id}.loading").touch()
 
     def initialize(self) -> None:
         torch.manual_seed(0)

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import time
 
 import torch
@@ -29,7 +30,7 @@ class OortTrainer(Trainer):
         self.losses = []
 
     def load_data(self) -> None:
-        site = self.config.hyperparameters.site if hasattr(self.config.hyperparameters, "site") else self.data
+        site = int(re.findall(r"\d+", self.config.dataset)[-1])
         generator = torch.Generator().manual_seed(site)
         features = torch.randn(40, 4, generator=generator)
         labels = (features @ torch.tensor([1.0, -2.0, 0.5, 1.0]) > 0).long()

@@ -74,7 +74,7 @@ class StepTrainer(Trainer):
         Path(f"{self.config.task_id}.{what}").touch()
 
     def wait_for(self, sign: str | None) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 90
         while sign and not Path(sign).exists():
             assert time.monotonic() < deadline
             time.sleep(0.005)

@@ -47,8 +47,9 @@ class ScaffoldAggregator(TopAggregator):
         pass
 
     def evaluate(self) -> None:
-        self.sums.append([float(row.sum()) for row in self.model.fc.weight.detach()])
-        self.update_metrics({"first": self.sums[-1][0], "second": self.sums[-1][1]})
+        first, second, _ = (float(row.sum()) for row in self.model.fc.weight.detach())
+        self.sums.append([first, second])
+        self.update_metrics({"first": first, "second": second})
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -47,6 +48,7 @@ class ScaffoldTrainer(Trainer):
         x, y = torch.tensor(loaded["x"]), torch.tensor(loaded["y"])
         self.train_loader = DataLoader(TensorDataset(x, y), batch_size=self.batch_size)
         self.dataset_size = len(x)
+        Path(f"{self.config.task_id}.loading").touch()
 
     def initialize(self) -> None:
         torch.manual_seed(0)

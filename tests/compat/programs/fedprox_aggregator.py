@@ -33,6 +33,7 @@ class ProxAggregator(TopAggregator):
 
     def evaluate(self) -> None:
         self.sums.append(sum(float(parameter.sum()) for parameter in self.model.parameters()))
+        self.update_metrics({"sum": self.sums[-1]})
 
 
 config = None
@@ -47,4 +48,5 @@ if __name__ == "__main__":
     aggregator.compose()
     aggregator.run()
     with open(f"acc_mu{config.optimizer.kwargs['mu']}.txt", "w") as file:
-        json.dump([aggregator.sums, int(aggregator.model[1].num_batches_tracked)], file)
+        json.dump(aggregator.sums, file)
+    print(json.dumps(aggregator.sums))

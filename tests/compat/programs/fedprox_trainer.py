@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -29,6 +30,7 @@ class ProxTrainer(Trainer):
         torch.manual_seed(1)
         self.train_loader = [(torch.randn(8, 4), torch.randn(8, 1)) for _ in range(2)]
         self.dataset_size = 16
+        Path(f"{self.config.task_id}.loading").touch()
 
     def initialize(self) -> None:
         self.model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 1)).to(self.device)
