@@ -67,7 +67,7 @@ class Seat:
             text, found = re.subn(
                 rf"from flame\.mode\.[\w.]*?({modules}) import", rf"from {self.module}.\1 import", text
             )
-            assert found == 1
+            assert found
         (folder / self.role / "main.py").write_text(text)
         for name, source in self.beside.items():
             shutil.copy(PROGRAMS / f"{source}.py", folder / self.role / name)
