@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -62,3 +63,12 @@ def test_what_there_is_not_is_said(store: str) -> None:
     registry.cleanup()
     with pytest.raises(RunError, match="call `setup_run` first"):
         registry.save_metrics(0, {"loss": 1.0})
+
+
+def test_a_database_wants_more_than_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith(("alembic", "mlflow.store"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "alembic", None)
+    registry = lookup("registry", "mlflow")()
+    with pytest.raises(ConfigError, match=r"registry\.uri.*alembic"):
+        registry(config(f"sqlite:///{tmp_path}/mlflow.db", sort="mlflow"))

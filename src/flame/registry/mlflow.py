@@ -33,7 +33,7 @@ class MlflowRegistry:
         """Take the worker's config: where the server is. Nothing is sent yet.
 
         Raises:
-            ConfigError: the library `mlflow` is not installed.
+            ConfigError: the library `mlflow` is not installed, or one that it needs for such an address.
         """
         try:
             from mlflow import MlflowClient
@@ -41,7 +41,12 @@ class MlflowRegistry:
             remedy = "pip install 'flame-fl[mlflow]'"
             raise ConfigError("registry.sort", "mlflow needs the library mlflow, which is not here", remedy) from None
         self._uri = None if config.registry is None else config.registry.uri or None
-        self._client, self._config = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri), config
+        try:
+            self._client = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
+        except ImportError as error:
+            remedy = "install it; a database wants `alembic` and `sqlalchemy`, a server nothing more"
+            raise ConfigError("registry.uri", f"mlflow cannot keep anything there: {error}", remedy) from None
+        self._config = config
 
     def setup_run(self) -> None:
         """Begin a run, in the experiment of the worker's job."""
