@@ -22,7 +22,7 @@ from flame.config.build import configs
 from flame.config.job import read_job
 from flame.tag import expand
 
-PATIENCE_S = 150.0
+PATIENCE_S = 240.0
 """So long may it take until seven processes that import a framework at the same time are there, or have ended."""
 Groups = Mapping[str, str]
 Worker = tuple[str, dict[str, Any], Sequence[str]]
@@ -49,7 +49,7 @@ class Seat:
     groups: Sequence[Groups]
     mode: str = ""
     own: Mapping[str, Any] = field(default_factory=dict)
-    arguments: Sequence[str] = ()
+    arguments: Sequence[Sequence[str]] = ()
     lacks: Sequence[str] = ()
     beside: Mapping[str, str] = field(default_factory=dict)
 
@@ -206,7 +206,7 @@ def by_hand(example: Example, folder: Path, stack: ExitStack) -> list[Worker]:
                 whole["optimizer"] = {}
             row = config(seat.role, mine, groups, taskid=task_id(f"{seat.role}/{number}"), **whole)
             lacks = [*seat.lacks, *([] if row["optimizer"] else ["optimizer"])]
-            arguments = seat.arguments[number : number + 1]
+            arguments = seat.arguments[number] if seat.arguments else ()
             rows.append((seat.role, {key: value for key, value in row.items() if key not in lacks}, arguments))
     return rows
 

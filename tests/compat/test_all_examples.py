@@ -49,7 +49,7 @@ from flame.lab.result import Result
 
 pytest.importorskip("torch")
 pytestmark = [
-    pytest.mark.timeout(360),  # up to eight processes, most of which import a framework
+    pytest.mark.timeout(540),  # up to eight processes, most of which import a framework
     pytest.mark.filterwarnings("ignore"),  # what programs and their frameworks warn of is theirs
 ]
 

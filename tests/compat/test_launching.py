@@ -16,7 +16,7 @@ from example_laws import moves
 from test_all_examples import ASYNC, SYNC, fedbuff, ring, star, town, tree
 from upstream import Machine, channel, finished, meeting_point, task_id, until
 
-pytestmark = pytest.mark.timeout(360)
+pytestmark = pytest.mark.timeout(540)
 
 ROUNDS = 10
 RINGS = [channel("param-channel", {"trainer": ["ring_allreduce"]}, "eu") | {"pair": ["trainer", "trainer"]}]

@@ -18,6 +18,7 @@ pytest.importorskip("mlflow")
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.chdir(tmp_path)  # mlflow leaves things where it is started
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     return f"file://{tmp_path}/mlruns"
 
