@@ -11,14 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import numpy as np
 from flax import nnx
 from numpy.typing import NDArray
 
 from flame.errors import WeightsError
 from flame.weights.copied import Copied, Tensor
-from flame.weights.jax_adapter import placed, plain
+from flame.weights.jax_adapter import drawn, numbers, placed, plain
 
 STAYS = (nnx.RngState, nnx.Cache, nnx.Intermediate)
 
@@ -73,14 +72,12 @@ class ModuleForm:
 
     def beside(self) -> dict[str, Any]:
         """The random streams that the module draws from: keys and how often they were drawn from."""
-        return {name: np.asarray(_data(variable.get_value())) for name, variable in self._streams().items()}
+        return {name: numbers(variable.get_value()) for name, variable in self._streams().items()}
 
     def put_beside(self, kept: Mapping[str, Any]) -> None:
         """Go on from what `beside` returned."""
         for name, variable in self._streams().items():
-            now, value = variable.get_value(), jax.numpy.asarray(kept[name])
-            keyed = _data(now) is not now
-            variable.set_value(jax.random.wrap_key_data(value, impl=jax.random.key_impl(now)) if keyed else value)
+            variable.set_value(drawn(kept[name], variable.get_value()))
 
     def _streams(self) -> dict[str, Any]:
         return {
@@ -96,8 +93,3 @@ class ModuleForm:
             if isinstance(variable, nnx.Variable) and not isinstance(variable, STAYS)
         }
         return dict(sorted(found.items()))
-
-
-def _data(value: Any) -> Any:
-    """A value, or the numbers that a random key is made of."""
-    return jax.random.key_data(value) if jax.numpy.issubdtype(value.dtype, jax.dtypes.prng_key) else value

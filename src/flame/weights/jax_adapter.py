@@ -141,3 +141,16 @@ def _rebuilt(node: Any, path: str, arrays: Mapping[str, NDArray[Any]]) -> Any:
     if isinstance(node, Mapping):
         return {key: built[key] for key in node}
     return tuple(built.values()) if isinstance(node, tuple) else list(built.values())
+
+
+def numbers(value: Any) -> NDArray[Any]:
+    """An array in this machine's memory; of random keys, the numbers that they are made of."""
+    keyed = jax.numpy.issubdtype(value.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(value) if keyed else value)
+
+
+def drawn(array: NDArray[Any], like: Any) -> Any:
+    """What `numbers` took, as an array or as random keys like those that are there."""
+    keyed = jax.numpy.issubdtype(like.dtype, jax.dtypes.prng_key)
+    value = jax.numpy.asarray(array)
+    return jax.random.wrap_key_data(value, impl=jax.random.key_impl(like)) if keyed else value
