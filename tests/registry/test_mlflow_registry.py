@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -66,10 +68,25 @@ def test_what_there_is_not_is_said(store: str) -> None:
         registry.save_metrics(0, {"loss": 1.0})
 
 
-def test_a_database_wants_more_than_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.startswith(("alembic", "mlflow.store"))]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "alembic", None)
-    registry = lookup("registry", "mlflow")()
-    with pytest.raises(ConfigError, match=r"registry\.uri.*alembic"):
-        registry(config(f"sqlite:///{tmp_path}/mlflow.db", sort="mlflow"))
+WITHOUT_ALEMBIC = """
+import sys
+
+sys.modules["alembic"] = None
+from test_local_registry import config
+
+from flame.extend import lookup
+
+lookup("registry", "mlflow")()(config("sqlite:///mlflow.db", sort="mlflow"))
+"""
+
+
+def test_a_database_wants_more_than_a_server(tmp_path: Path) -> None:
+    there = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_ALEMBIC], cwd=tmp_path, env=there, capture_output=True, text=True, check=False
+    )
+    last = done.stderr.strip().splitlines()[-1]
+    assert (
+        last.startswith("flame.errors.ConfigError: registry.uri: mlflow cannot keep anything there")
+        and "alembic" in last
+    )
