@@ -25,9 +25,7 @@ from flame.lab.curves import Chart, Series, document
 
 HERE = Path(__file__).resolve().parent
 FINDINGS = ("adaptive", "skew", "stragglers", "oort")
-FIRST, FIRST_TUNING = 1, 101
-"""The first seed that is reported, and the first that is tuned with."""
-TUNING_SEEDS = 2
+TUNING_SEEDS = 101, 102
 POINTS = 80
 
 Plan = Mapping[str, Any]
@@ -117,7 +115,7 @@ def grid(plan: Plan, arm: str) -> Iterator[dict[str, Any]]:
 
 def tune(name: str, plan: Plan, args: argparse.Namespace) -> None:
     """Try every point of every arm; keep what is soonest at the target, and among equals the most accurate."""
-    seeds = range(FIRST_TUNING, FIRST_TUNING + TUNING_SEEDS)
+    seeds = TUNING_SEEDS
     tasks = [Task(arm, point, seed) for arm in plan["arms"] for point in grid(plan, arm) for seed in seeds]
     with tempfile.TemporaryDirectory() as out:
         curves = dict(zip(map(str, tasks), run_all(plan, tasks, args, Path(out)), strict=True))
@@ -145,7 +143,7 @@ def report(name: str, plan: Plan, args: argparse.Namespace) -> dict[str, Arm]:
     """Run every arm with its tuned settings over the seeds; print and write what came out."""
     tuned = json.loads((args.tuned or HERE / "tuned" / f"{name}.json").read_text())["best first"]
     settings = {arm: tuned[arm][0]["settings"] for arm in plan["arms"]}
-    seeds = range(FIRST, FIRST + args.seeds)
+    seeds = range(args.first, args.first + args.seeds)
     tasks = [Task(arm, settings[arm], seed) for arm in plan["arms"] for seed in seeds]
     out = args.out / name
     curves = run_all(plan, tasks, args, out)
@@ -215,6 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Look for a paper's finding on real images.")
     parser.add_argument("finding", choices=FINDINGS)
     parser.add_argument("--seeds", type=int, default=10, help="how many are reported")
+    parser.add_argument("--first", type=int, default=1, metavar="SEED", help="the first of them; others follow")
     parser.add_argument("--tune", action="store_true", help="choose the settings anew, on other seeds")
     parser.add_argument("--rounds", type=int, default=0, help="a quick look: so many rounds, whatever the horizon")
     parser.add_argument("--sites", type=json.loads, metavar="JSON", help='other sites: {"number": 9, "alpha": 10}')
@@ -226,6 +225,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     if args.seeds < 2:
         parser.error("--seeds: an interval needs two or more")
+    if set(TUNING_SEEDS) & set(range(args.first, args.first + args.seeds)):
+        parser.error(f"--first: seeds {TUNING_SEEDS} were tuned with")
     plan = json.loads((HERE / f"{args.finding}.json").read_text())
     plan["sites"] = args.sites or plan["sites"]
     plan["given"] = {key: json.loads(value) for key, _, value in (text.partition("=") for text in args.set)}
