@@ -26,8 +26,9 @@ VAL_CH_STATE_SEND = "send"
 KEY_CH_SELECT_REQUESTER = "requester"
 
 _NOT_KEPT = frozenset({KEY_CH_SELECT_REQUESTER, "busy", END_PROPERTIES})
-_DATES = frozenset({PROP_ROUND_START_TIME, PROP_ROUND_END_TIME})
 """Properties that are set before each time that they are looked at, or kept in their own place."""
+_DATES = frozenset({PROP_ROUND_START_TIME, PROP_ROUND_END_TIME})
+"""Properties that hold times, which are no plain values; whoever goes on from a checkpoint asks anew."""
 
 
 @dataclass(frozen=True, slots=True)
