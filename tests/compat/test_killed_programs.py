@@ -7,7 +7,8 @@ import time
 from typing import Any
 
 import pytest
-import test_algorithm_programs as algorithms
+import references
+from test_all_examples import BIAS_TAGS, optimizer
 from upstream import Machine, channel, config, finished, until
 
 pytestmark = pytest.mark.timeout(240)  # three processes that import torch at the same time
@@ -29,12 +30,13 @@ def ok(process: Any) -> Any:
 @pytest.mark.parametrize("machine", ["mqtt"], indirect=True)
 def test_the_bias_is_that_of_whoever_is_left(machine: Machine) -> None:
     """FedGFT takes two steps a round; the one who is killed may leave between them."""
-    param, groups = channel("param-channel", algorithms.BIAS_TAGS), {"param-channel": "default"}
-    more: dict[str, Any] = {"hyper": {**algorithms.HYPER, "rounds": 60}, "optimizer": algorithms.FEDGFT}
+    param, groups = channel("param-channel", BIAS_TAGS), {"param-channel": "default"}
+    fedgft = optimizer("fedgft", fair="SP", gamma=10, reg="l2")
+    more: dict[str, Any] = {"hyper": {**references.HYPER, "rounds": 60}, **fedgft}
     top = machine.start("fedgft_aggregator", config("aggregator", [param], groups, **more), "top")
     stays, goes = (
         machine.start("fedgft_trainer", config("trainer", [param], groups, dataset=url, **more), name)
-        for name, url in zip(("stays", "goes"), algorithms.saved(machine.folder / "data"), strict=True)
+        for name, url in zip(("stays", "goes"), references.saved(machine.folder / "data"), strict=True)
     )
     kill(goes, machine.sign("goes", "round-3").exists, within_s=0.2)
     biases, own = ok(top), ok(stays)
