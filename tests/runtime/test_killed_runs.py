@@ -17,6 +17,7 @@ from small_jobs import job_folder
 from flame.errors import ConfigError
 from flame.lab.result import Result
 from flame.registry import journal
+from flame.runtime.record import STALE
 
 ROUNDS = 12
 FLAME = "from flame.cli import main; raise SystemExit(main())"
@@ -115,6 +116,17 @@ def test_killed_at_a_random_moment(job: Path, whole: Result, tmp_path: Path, see
     said = run(job, tmp_path, "--resume", str(tmp_path), *hosts)
     assert "damaged" not in said
     same(tmp_path, whole)
+
+
+@pytest.mark.parametrize("every", [1, ROUNDS])
+def test_killed_between_its_last_checkpoint_and_its_end(job: Path, whole: Result, tmp_path: Path, every: int) -> None:
+    """What is written at the end is not there: the rounds after the checkpoint before, or all, are done again."""
+    run(job, tmp_path, "--hosts", "0", "--checkpoint", str(every))
+    for name in STALE:
+        (tmp_path / name).unlink()
+    run(job, tmp_path, "--resume", str(tmp_path), "--hosts", "0")
+    same(tmp_path, whole)
+    assert str(ROUNDS) in [path.name for path in (tmp_path / "checkpoints").iterdir()]
 
 
 def test_the_same_command_again_and_again(job: Path, whole: Result, tmp_path: Path) -> None:

@@ -165,8 +165,8 @@ def begin(top: Path, number: int) -> Path:
     return part
 
 
-def newest(run: Path) -> Checkpoint:
-    """The newest checkpoint of a run that is whole; newer ones that are not are warned of.
+def newest(run: Path, *, before: int | None = None) -> Checkpoint:
+    """The newest checkpoint of a run that is whole, of those before a round; newer ones that are not are warned of.
 
     Raises:
         ConfigError: there is none.
@@ -174,7 +174,7 @@ def newest(run: Path) -> Checkpoint:
     top = run / FOLDER
     if not top.is_dir():
         raise ConfigError(str(run), "has no checkpoint", "run it with --checkpoint N to be able to resume it")
-    for number in sorted(_numbers(top), reverse=True):
+    for number in sorted(_numbers(top, before), reverse=True):
         try:
             return _read(top / str(number))
         except (OSError, ValueError, KeyError, TypeError) as fault:
@@ -182,9 +182,9 @@ def newest(run: Path) -> Checkpoint:
     raise ConfigError(str(top), "holds no checkpoint that is whole", "start the run again")
 
 
-def has_any(run: Path) -> bool:
-    """Whether there is a checkpoint, whole or not."""
-    return bool(_numbers(run / FOLDER))
+def has_any(run: Path, *, before: int | None = None) -> bool:
+    """Whether there is a checkpoint, whole or not; of those before a round."""
+    return bool(_numbers(run / FOLDER, before))
 
 
 class RecordFile:
@@ -309,7 +309,8 @@ def _sync(folder: Path) -> None:
         os.close(handle)
 
 
-def _numbers(top: Path) -> list[int]:
+def _numbers(top: Path, before: int | None = None) -> list[int]:
     if not top.is_dir():
         return []
-    return [int(path.name) for path in top.iterdir() if path.name.isascii() and path.name.isdecimal()]
+    numbers = [int(path.name) for path in top.iterdir() if path.name.isascii() and path.name.isdecimal()]
+    return numbers if before is None else [number for number in numbers if number < before]

@@ -14,7 +14,7 @@ from flame.config.compare import comparable, difference, plain
 from flame.engine.parts import optimizer_of
 from flame.errors import ConfigError
 from flame.extend import lookup
-from flame.registry.journal import Checkpoint, newest
+from flame.registry.journal import Checkpoint, has_any, newest
 from flame.selector.making import selector_of
 from flame.tag import Tag
 
@@ -42,11 +42,39 @@ def settings_of(run: Path) -> dict[str, str]:
     return dict(newest(run).manifest["settings"])
 
 
-def check_job(found: Checkpoint, job: Mapping[str, Any], rounds: int) -> None:
+def earlier(run: Path, last: Checkpoint, rounds: int) -> Checkpoint | None:
+    """The checkpoint from which a run goes on that is to have so many rounds; None for from the start.
+
+    It is the last one. But what is written when a run is over is not in a checkpoint: where a run was ended between its
+    last checkpoint and that, what comes after the one before is done again.
+
+    Raises:
+        ConfigError: there is no round left.
+    """
+    if last.round < rounds:
+        return last
+    if last.round > rounds or _completed(run):
+        raise ConfigError(
+            f"checkpoint {last.folder}",
+            f"the run has gone through {last.round} rounds, and the job has {rounds}",
+            "to extend the training, raise hyperparameters.rounds",
+        )
+    return newest(run, before=rounds) if has_any(run, before=rounds) else None
+
+
+def _completed(run: Path) -> bool:
+    try:
+        told = json.loads((run / "run.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(told, dict) and told.get("status") == "completed"
+
+
+def check_job(found: Checkpoint, job: Mapping[str, Any]) -> None:
     """Refuse to go on with another job.
 
     Raises:
-        ConfigError: it is another one, and it says in what it differs; or there is no round left.
+        ConfigError: it is another one, and it says in what it differs.
     """
     before, where = found.manifest["job"], f"checkpoint {found.folder}"
     if before["seed"] != job["seed"]:
@@ -56,12 +84,6 @@ def check_job(found: Checkpoint, job: Mapping[str, Any], rounds: int) -> None:
             raise ConfigError(where, f"the job has changed: {other}", "go on with the same job, or start a new run")
     if before["workers"] != job["workers"]:
         raise ConfigError(where, "the job has changed: its workers or their datasets", "start a new run")
-    if found.round >= rounds:
-        raise ConfigError(
-            where,
-            f"the run has gone through {found.round} rounds, and the job has {rounds}",
-            "to extend the training, raise hyperparameters.rounds",
-        )
 
 
 def refuse_what_cannot_be_kept(config: Config) -> None:

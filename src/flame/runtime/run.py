@@ -31,7 +31,7 @@ from flame.runtime.place import place
 from flame.runtime.program import load
 from flame.runtime.record import Record, Settings, command_line, readable_names
 from flame.runtime.reports import Report
-from flame.runtime.resuming import check_job, refuse_what_cannot_be_kept
+from flame.runtime.resuming import check_job, earlier, refuse_what_cannot_be_kept
 from flame.selector.making import selector_of
 from flame.tag import Action, check, expand
 
@@ -103,10 +103,17 @@ def execute(
     programs = {role: suited(program, tags_of(role), flowing=flowing) for role, program in programs.items()}
     check_coordinated(programs)
     _check(files, programs)
-    found = None if options.resume is None else newest(options.resume)
+    last, found, rounds = None, None, _rounds(files)
+    if options.resume is not None:
+        last = newest(options.resume)
+        found = earlier(options.resume, last, rounds)
+        options = _as_before(options, last)
     if found is not None:
         started -= found.manifest["seconds"]
-    record = _recorded(files, options, programs, started, found)
+    record = _recorded(files, options, programs, started, found, rounds)
+    if last is not None:
+        check_job(last, record.job)
+    record.prepare()
     if prepared is not None:
         prepared(record.out)
     if record.crew.hosts:
@@ -155,22 +162,37 @@ def _watched(record: Record, watch: Watch | None) -> Callable[[int, Report], Non
 
 def _checkpoints(record: Record, options: Options) -> Checkpoints | None:
     """What makes checkpoints, if the run shall have any."""
-    every, found = options.checkpoint, record.found
-    if every is None:
-        every = 0 if found is None else found.manifest["every"]
     about = {"job": record.job, "settings": dict(record.settings.values)}
-    return Checkpoints(record.out, every, about, found, record.started) if every else None
+    every = options.checkpoint
+    return Checkpoints(record.out, every, about, record.found, record.started) if every else None
+
+
+def _as_before(options: Options, last: Checkpoint) -> Options:
+    """With what a run that goes on need not be told again."""
+    every, seed = options.checkpoint, options.seed
+    every = last.manifest["every"] if every is None else every
+    return replace(options, checkpoint=every, seed=last.manifest["job"]["seed"] if seed is None else seed)
+
+
+def _rounds(files: JobFiles) -> int:
+    """The most that any experiment of the job has."""
+    return max(model.hyperparameters.rounds for model in (files.job.model, *files.job.experiments.values()))
 
 
 def _recorded(
-    files: JobFiles, options: Options, programs: Mapping[str, type[Role]], started: float, found: Checkpoint | None
+    files: JobFiles,
+    options: Options,
+    programs: Mapping[str, type[Role]],
+    started: float,
+    found: Checkpoint | None,
+    rounds: int,
 ) -> Record:
     specs = expand(files.tag, files.data, job_id=files.job.id)
     if not specs:
         raise ConfigError("dataSpec", "the TAG expands to no workers", "list a dataset for each worker with data")
     if options.checkpoint is not None and options.checkpoint < 0:
         raise ConfigError("checkpoint", f"is {options.checkpoint}", "give a number of rounds, or 0 for none")
-    seed = options.seed if options.seed is not None else 0 if found is None else found.manifest["job"]["seed"]
+    seed = options.seed or 0
     job = replace(files.job, seed=seed)
     workers = list(configs(files.tag, job, specs))
     for config in {(worker.role, id(worker.hyperparameters)): worker for worker in workers}.values():
@@ -184,13 +206,8 @@ def _recorded(
     crew = Crew(workers, programs, consumers, readable_names(workers), place(files.tag, specs, max(1, hosts)), hosts)
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     out = options.out or options.resume or Path("runs") / f"{files.job.name or 'job'}-{stamp}"
-    rounds = max(model.hyperparameters.rounds for model in (job.model, *job.experiments.values()))
     settings = Settings(seed, files.job.name, dict(options.values or {}), command_line(), rounds)
-    record = Record(out.absolute(), files.tag, crew, settings, started, found=found)
-    if found is not None:
-        check_job(found, record.job, rounds)
-    record.prepare()
-    return record
+    return Record(out.absolute(), files.tag, crew, settings, started, found=found)
 
 
 def _check(files: JobFiles, programs: Mapping[str, type[Role]]) -> None:
