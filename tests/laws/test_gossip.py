@@ -165,3 +165,23 @@ def test_edges_that_are_none_are_refused(tmp_path: Path, edges: Any) -> None:
     tag = flame.tag.build("x").role("trainer", data_consumer=True).channel("c", {"trainer": "gossipEdges"}).done()
     with pytest.raises(RecipeError, match=r"hyperparameters\.edges"):
         run(tmp_path / "run", tag, settings={"hyperparameters": {"edges": edges}})
+
+
+@pytest.mark.parametrize("tag", ["gossip-ring", "cyclic"])
+@pytest.mark.parametrize("hosts", [0, 2])
+def test_a_model_that_is_not_finite_is_not_handed_on(tmp_path: Path, tag: str, hosts: int) -> None:
+    """As if its site had not trained in that round."""
+
+    def learned(name: str, third: Any) -> np.ndarray:
+        def train(net: dict[str, np.ndarray], data: tuple[np.ndarray, np.ndarray]) -> None:
+            (third if data[1][0] == site(2)[1][0] else step)(net, data)
+
+        return flat(run(tmp_path / name, tag, hosts=hosts, train=train, settings={}))
+
+    def poison(net: dict[str, np.ndarray], data: Any) -> None:
+        step(net, data)
+        net["w"][-1] = np.nan
+
+    found = learned("poisoned", poison)
+    assert np.abs(found).max() > 0.1
+    assert found.tobytes() == learned("untrained", nothing).tobytes()

@@ -1,7 +1,8 @@
-"""What a config may say where nobody leads, and what it may not."""
+"""What a config may say where nobody leads, and what it may not; and what of a round goes to the others."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from flame.channel.channel import Channel
@@ -10,6 +11,11 @@ from flame.config import Config
 from flame.engine.gate import Gate, WhenLost
 from flame.engine.parts import gate_of
 from flame.errors import RecipeError, RunError
+from flame.mode.training import CHECKED
+from flame.weights.layout import Weights
+from flame.wire.message import Order
+
+logger = logging.getLogger(__name__)
 
 ALONE = ("fedavg", "fedprox")
 """The optimizers that have no half for an aggregator, and none that waits for its word."""
@@ -60,3 +66,12 @@ def await_others(channel: Channel, config: Config, around: Surroundings) -> None
     limit_s = config.max_run_time or None
     if channel.await_join(limit_s, at_least):
         raise RunError(f"{len(channel.all_ends())} of {at_least} others came to {channel.name()} within {limit_s} s")
+
+
+def fit_to_send(own: Weights, order: Order | None, name: str) -> Weights:
+    """The model that a worker has trained; or, if it would poison the others', the one that it began the round from."""
+    bad = own.not_finite() if own.layout.size <= CHECKED else []
+    if not bad or order is None or order.weights is None:
+        return own
+    logger.warning("%s sends what it began round %s from: %s is not finite", name, order.round, ", ".join(bad))
+    return order.weights

@@ -9,7 +9,7 @@ from flame.channel.coding import read_back, written
 from flame.config import Config
 from flame.engine.cycle import Cycle
 from flame.mode import training
-from flame.mode.equals import await_others, check_equals, equals_gate, names_of
+from flame.mode.equals import await_others, check_equals, equals_gate, fit_to_send, names_of
 from flame.mode.keeping import keep
 from flame.weights.layout import Weights
 from flame.wire.message import Order
@@ -84,7 +84,7 @@ class Trainer(training.Trainer):
     def _send_weights(self, tag: str) -> None:
         self.regularizer.update()
         cycle, round_, events = self._cycle, self._cycle.step.round, self._surroundings.events
-        self._next = cycle.hand_on(self._snapshot())
+        self._next = cycle.hand_on(fit_to_send(self._snapshot(), self._following.order, self.config.name))
         if events is not None and (cycle.step.round > round_ or (self._next is not None and self._next.end)):
             members = len(cycle.members)
             events.round_closed(round_, members, members, self._channel(TAG_HAND_OVER).sent_bytes)

@@ -15,7 +15,7 @@ from flame.engine.mixing import Mixing
 from flame.engine.peers import in_order
 from flame.errors import RecipeError
 from flame.mode import training
-from flame.mode.equals import await_others, check_equals, equals_gate, names_of
+from flame.mode.equals import await_others, check_equals, equals_gate, fit_to_send, names_of
 from flame.mode.keeping import keep
 from flame.mode.tasklet import Tasklet
 from flame.weights.layout import Weights
@@ -124,7 +124,10 @@ class Trainer(training.Trainer):
     def _send_weights(self, tag: str) -> None:
         self.regularizer.update()
         assert self._mixing is not None  # `fetch` comes first
-        asked, own = len(self._mixing.neighbours), self._snapshot()
+        asked, own = (
+            len(self._mixing.neighbours),
+            fit_to_send(self._snapshot(), self._following.order, self.config.name),
+        )
         mixed = self._mixing.mix(self._round, own)
         self._held.adapter(self.model).load(mixed)
         self.update_metrics({"disagreement": _distance(own, mixed)})
