@@ -517,10 +517,12 @@ class Channel:
             self.tally(way, nbytes)
 
     def _take(self, end: str, deadline_s: float | None = None, asked: int | None = None) -> Came | None:
-        if not self._inbox.holds(end):
+        came = self._inbox.take(end)
+        if came is None:
             self._await_message(end, deadline_s, asked)
+            came = self._inbox.take(end)
         self.moved += 1
-        return self._inbox.take(end)
+        return came
 
     def _answers(self, end: str, asked: int | None) -> bool:
         """Whether there is nothing to wait for: a message is here, or its sender left after it was asked."""
