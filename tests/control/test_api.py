@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import copy
 import io
+import itertools
 import json
 import zipfile
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 from server import CODE, SCHEMA, Server, archive, upload
 
-from flame.api.guard import MAX_BYTES
+from flame.api.app import make_app
+from flame.api.guard import LOOPBACK, MAX_BYTES
+from flame.control.plane import Control
+from flame.control.store import Store
 
 
 def test_a_design_from_its_making_to_its_end(server: Server) -> None:
@@ -148,13 +153,21 @@ def test_code_that_is_no_archive_of_folders_is_refused(server: Server, code: byt
     assert server.ask("POST", f"designs/{design}/code", 400, **upload(code)).startswith(said)
     assert server.ask("GET", f"designs/{design}/code/revision") == {"revision": 1}
     assert "fileData" in server.ask("POST", f"designs/{design}/code", 400, data={"fileName": "code.zip"})
+    form = {"Content-Type": "multipart/form-data"}
+    assert (
+        server.ask("POST", f"designs/{design}/code", 400, content=b"x", headers=form)
+        == "Missing boundary in multipart."
+    )
 
 
 def test_what_is_too_large_is_refused_whether_it_says_so_or_not(server: Server) -> None:
     said = f"a request has at most {MAX_BYTES} bytes"
     assert server.ask("POST", "designs", 413, content=b" " * (MAX_BYTES + 1)) == said
-    chunks = (b" " * (1 << 20) for _ in range((MAX_BYTES >> 20) + 1))
-    assert server.ask("POST", "designs", 413, content=chunks) == said
+    form = b'--x\r\nContent-Disposition: form-data; name="fileData"; filename="code.zip"\r\n\r\n'
+    for path, head in (("designs", b""), ("designs/any/code", form)):
+        chunks = itertools.chain([head], itertools.repeat(b" " * (1 << 20), (MAX_BYTES >> 20) + 1))
+        headers = {"Content-Type": "multipart/form-data; boundary=x"} if head else {}
+        assert server.ask("POST", path, 413, content=chunks, headers=headers) == said
 
 
 def test_pages_of_others_cannot_use_a_browser_to_reach_it(server: Server) -> None:
@@ -162,6 +175,12 @@ def test_pages_of_others_cannot_use_a_browser_to_reach_it(server: Server) -> Non
     assert "is not 'example.org'" in server.ask("GET", "/datasets", 403, headers={"Host": "example.org:80"})
     own = str(server.http.base_url).rstrip("/")
     server.ask("GET", "/datasets", headers={"Origin": own})
+
+
+def test_a_server_on_loopback_is_known_by_each_name_of_this_machine_and_by_no_other() -> None:
+    app = make_app(Control(Store("sqlite://"), {}, {}), LOOPBACK)
+    for name, status in (("localhost", 200), ("127.0.0.1", 200), ("[::1]", 200), ("example.org", 403), ("[::2]", 403)):
+        assert TestClient(app, base_url=f"http://{name}:10100").get("/datasets").status_code == status
 
 
 @pytest.mark.parametrize(

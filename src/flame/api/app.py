@@ -12,10 +12,11 @@ from collections.abc import Callable, Collection
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import DataError, SQLAlchemyError
+from starlette.exceptions import HTTPException
 
 from flame.api import agents, computes, datasets, designs, jobs
 from flame.api.bodies import Missing, reply
-from flame.api.guard import MAX_BYTES, Guard, TooLarge
+from flame.api.guard import Guard
 from flame.control.plane import Control
 from flame.errors import ConfigError, FlameError, NotAllowed, NotFound, Refused, TagError
 
@@ -46,12 +47,10 @@ def make_app(control: Control, hosts: Collection[str] = ()) -> FastAPI:
         app.add_exception_handler(kind, _told(code))
     app.add_exception_handler(TagError, lambda _, error: reply(str(error), 400 if _unreadable(error) else 422))
     app.add_exception_handler(RequestValidationError, _bad_parameter)
-    for code in (404, 405):
-        app.add_exception_handler(code, _no_route)
+    app.add_exception_handler(HTTPException, _no_route_or_body)
     app.add_exception_handler(DataError, lambda *_: reply("a value cannot be stored", 400))
     app.add_exception_handler(SQLAlchemyError, _no_store)
     app.add_exception_handler(Exception, lambda *_: reply("internal error", 500))
-    app.add_exception_handler(TooLarge, lambda *_: reply(f"a request has at most {MAX_BYTES} bytes", 413))
     return app
 
 
@@ -76,5 +75,8 @@ def _no_store(request: Request, error: Exception) -> Response:
     return reply("db connection error", 500)
 
 
-def _no_route(request: Request, error: Exception) -> Response:
-    return reply(f"there is no {request.method} {request.url.path}", getattr(error, "status_code", 404))
+def _no_route_or_body(request: Request, error: Exception) -> Response:
+    """What the framework refuses by itself: a path or a method that there is not, a form that cannot be read."""
+    assert isinstance(error, HTTPException)
+    unknown = error.status_code in (404, 405)
+    return reply(f"there is no {request.method} {request.url.path}" if unknown else error.detail, error.status_code)

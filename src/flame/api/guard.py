@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
+from starlette.exceptions import HTTPException
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -16,11 +17,10 @@ Application = Callable[[Message, Receive, Send], Awaitable[None]]
 MAX_BYTES = 32 << 20
 """The largest request: code and all."""
 
-LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-class TooLarge(Exception):
-    """A body that says it is smaller than it is."""
+TOO_LARGE = f"a request has at most {MAX_BYTES} bytes"
 
 
 class Guard:
@@ -35,7 +35,7 @@ class Guard:
     """
 
     def __init__(self, app: Application, hosts: Collection[str] = ()) -> None:
-        self._app, self._hosts = app, frozenset(hosts)
+        self._app, self._hosts = app, frozenset(f"[{host}]" if ":" in host else host for host in hosts)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """As ASGI has it."""
@@ -47,7 +47,7 @@ class Guard:
             await _refuse(send, 403, problem)
             return
         if int(headers.get("content-length", "0") or 0) > MAX_BYTES:
-            await _refuse(send, 413, f"a request has at most {MAX_BYTES} bytes")
+            await _refuse(send, 413, TOO_LARGE)
             return
         # Clients ask for lists with a slash at the end.
         path = scope["path"].rstrip("/") or "/"
@@ -72,7 +72,7 @@ class _Counted:
         message = await self._receive()
         self._left -= len(message.get("body", b""))
         if self._left < 0:
-            raise TooLarge
+            raise HTTPException(413, TOO_LARGE)  # which the reader of a form lets through
         return message
 
 
