@@ -130,6 +130,22 @@ class Agents:
         return told
 
 
+def test_one_job_that_goes_wrong_does_not_keep_the_watch_from_the_next() -> None:
+    control = Control(Store("sqlite://"), {}, {"default": "default/us"})
+    jobs = [new_job(control)]
+    jobs.append(control.jobs.create("foo", control.jobs.get("foo", jobs[0])).id)
+
+    class Defective(Agents):
+        def deploy(self, job_id: str, keys: Mapping[str, str]) -> None:
+            assert job_id != jobs[0]
+            super().deploy(job_id, keys)
+
+    for job in jobs:
+        control.jobs.request("foo", job, "starting")
+    Watch(control, Defective(), 60.0).look()
+    assert [control.jobs.status("foo", job).state for job in jobs] == ["starting", "deploying"]
+
+
 class Life(RuleBasedStateMachine):
     """A job of three tasks among users, agents and time."""
 

@@ -72,7 +72,7 @@ class Watch:
         while not self._stopped:
             try:
                 self.look()
-            except Exception:  # whatever it is must not end the watch over all other jobs
+            except Exception:  # the store may be away for a while, as a database may
                 log.exception("the watch stumbled")
             self._control.changed.wait(LOOK_S)
             self._control.changed.clear()
@@ -86,7 +86,10 @@ class Watch:
             self._deployer.revoke(job_id)
         self._control.tasks.forget_all_but(there)
         for job in there.values():
-            self._keep(job)
+            try:
+                self._keep(job)
+            except Exception:  # whatever is wrong with one job must not end the watch over those behind it
+                log.exception("the watch stumbled over job %s", job.id)
 
     def _keep(self, job: JobStatus) -> None:
         jobs, tasks = self._control.jobs, self._control.tasks
