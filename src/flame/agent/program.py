@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from flame.config.unpack import unpack
+from flame.control.records import LOG_BYTES
 from flame.errors import ConfigError
 
-LOG_BYTES = 1000
 _PR_SET_PDEATHSIG = 1
 _OWN = ("FLAME_JOB_ID", "FLAME_TASK_ID", "FLAME_TASK_KEY")
 
@@ -71,7 +71,7 @@ class Program:
 
     @property
     def said(self) -> str:
-        """The last 1000 bytes that it has printed."""
+        """The end of what it has printed."""
         with self._log.open("rb") as told:
             told.seek(max(0, self._log.stat().st_size - LOG_BYTES))
             return told.read(LOG_BYTES).decode(errors="replace")

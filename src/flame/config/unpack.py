@@ -1,11 +1,13 @@
-"""Role code from a zip archive: nothing in it may land outside of the folder that it is unpacked into."""
+"""Role code in zip archives: the same bytes for the same files, and nothing lands outside of where it is unpacked."""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import stat
 import zipfile
 import zlib
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from flame.errors import ConfigError
@@ -13,6 +15,8 @@ from flame.errors import ConfigError
 MAX_FILES = 10_000
 MAX_BYTES = 256 << 20
 _BLOCK = 1 << 20
+_LONG_AGO = (1980, 1, 1, 0, 0, 0)
+_PLAIN_FILE = 0o100644 << 16
 _BROKEN: tuple[type[Exception], ...] = (
     *(zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error),
     *(NotImplementedError, RuntimeError, EOFError, OSError, ValueError),
@@ -22,6 +26,17 @@ with contextlib.suppress(ImportError):  # not every Python has it
     from lzma import LZMAError
 
     _BROKEN += (LZMAError,)
+
+
+def pack(files: Iterable[Path], top: Path) -> bytes:
+    """An archive of files, with their names below a folder; neither when they were made nor by whom is in it."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for file in files:
+            entry = zipfile.ZipInfo(file.relative_to(top).as_posix(), _LONG_AGO)
+            entry.external_attr = _PLAIN_FILE
+            archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
+    return content.getvalue()
 
 
 def unpack(archive: Path, into: Path, *, max_bytes: int = MAX_BYTES) -> None:

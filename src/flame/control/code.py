@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import tempfile
-import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from flame.config.job import program_folders
-from flame.config.unpack import unpack
+from flame.config.unpack import pack, unpack
 from flame.errors import ConfigError, NotFound
-
-_EARLIEST = (1980, 1, 1, 0, 0, 0)
 
 
 def split(archive: bytes) -> dict[str, bytes]:
@@ -29,16 +25,8 @@ def split(archive: bytes) -> dict[str, bytes]:
             unpack(file, into)
         except ConfigError as error:
             raise ConfigError(error.path.replace(f"{scratch}/", ""), error.reason, error.fix) from None
-        return {folder.name: _packed(folder) for folder in sorted(into.iterdir()) if (folder / "main.py").is_file()}
-
-
-def _packed(folder: Path) -> bytes:
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-            name = str(file.relative_to(folder.parent))
-            archive.writestr(zipfile.ZipInfo(name, _EARLIEST), file.read_bytes(), zipfile.ZIP_DEFLATED)
-    return content.getvalue()
+        folders = [folder for folder in sorted(into.iterdir()) if (folder / "main.py").is_file()]
+        return {one.name: pack(sorted(file for file in one.rglob("*") if file.is_file()), into) for one in folders}
 
 
 def programs(parts: Mapping[str, bytes], roles: Collection[str]) -> dict[str, bytes]:

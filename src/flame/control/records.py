@@ -15,6 +15,9 @@ NEVER = "0001-01-01T00:00:00Z"
 """How a time that has not come is written."""
 
 
+LOG_BYTES = 1000
+"""How much of what a program has printed is told and kept: its end."""
+
 Count = Annotated[int, Meta(ge=0, lt=2**31)]
 
 

@@ -11,13 +11,10 @@ from sqlalchemy.orm import Session
 from flame.control.computes import same
 from flame.control.jobs import Jobs, found, tasks_of
 from flame.control.lifecycle import UNDER_WAY, task_move
-from flame.control.records import ENDED, JobState, TaskInfo, TaskState, TaskStatus
+from flame.control.records import ENDED, LOG_BYTES, JobState, TaskInfo, TaskState, TaskStatus
 from flame.control.store import ProgramRow, Store, TaskRow
 from flame.control.times import Clock
 from flame.errors import ConfigError, NotAllowed, NotFound
-
-LOG_BYTES = 1000
-"""How much of a program's output is kept."""
 
 REPORTED = (TaskState.RUNNING, TaskState.COMPLETED, TaskState.FAILED, TaskState.TERMINATED)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import sys
-import zipfile
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 from flame.config.data import resolved
 from flame.config.override import MODEL_KEYS
 from flame.config.read import load_json, located, without_comments
+from flame.config.unpack import pack
 from flame.control.records import Body, Dataset, Job
 from flame.errors import ConfigError
 from flame.tag import read, read_data
@@ -25,8 +24,6 @@ _PARTS = {"dataSpec": "dataSpecPath", "modelSpec": "modelSpecPath"}
 """What a job's description holds, and the key of job.json that names its file."""
 
 _MAIN = "main.py"
-_LONG_AGO = (1980, 1, 1, 0, 0, 0)
-_PLAIN_FILE = 0o100644 << 16
 
 
 def schema(file: Path) -> dict[str, Any]:
@@ -74,13 +71,7 @@ def _packed(folder: Path) -> bytes:
     roles = [one for one in sorted(folder.iterdir()) if (one / _MAIN).is_file()]
     if not roles:
         raise ConfigError(str(folder), f"has no folder with a {_MAIN}", "give the folder that has a folder per role")
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for file in (file for role in roles for file in _files(role)):
-            entry = zipfile.ZipInfo(file.relative_to(folder).as_posix(), _LONG_AGO)
-            entry.external_attr = _PLAIN_FILE
-            archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
-    return buffer.getvalue()
+    return pack((file for role in roles for file in _files(role)), folder)
 
 
 def _files(role: Path) -> Iterator[Path]:
