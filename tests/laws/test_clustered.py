@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import flame
-from flame.errors import RecipeError
+from flame.errors import FlameError, RecipeError
 from flame.mode.clustered.trainer import Trainer
 from flame.tag import template
 
@@ -99,3 +99,9 @@ def test_the_number_of_hosts_changes_nothing(tmp_path: Path, hosts: int) -> None
 def test_whoever_would_not_ask_everybody_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
     with pytest.raises(RecipeError, match=r"selector.sort: in a clustered|gate.sort: goal is for"):
         run(tmp_path, 2, set=change)
+
+
+def test_how_many_aggregators_is_said_once(tmp_path: Path) -> None:
+    for told, match in ((3, "clusters is 3; the TAG makes 2"), (0, "clusters is 0; give the number")):
+        with pytest.raises(FlameError, match=match):
+            run(tmp_path, 2, settings={"hyperparameters": {"clusters": told}})

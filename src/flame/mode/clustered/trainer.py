@@ -15,14 +15,16 @@ from typing import Any
 from flame.config import Config
 from flame.config import Gate as ConfiguredGate
 from flame.config import Selector as ConfiguredSelector
-from flame.engine.choosing import Choosing
+from flame.engine.choosing import Choosing, Models
 from flame.engine.parts import patience_of
 from flame.errors import RecipeError, RunError
 from flame.mode import training
+from flame.mode.tasklet import Tasklet
 from flame.mode.training import TAG_FETCH, TAG_UPLOAD
-from flame.wire.message import Order
 
-__all__ = ["TAG_FETCH", "TAG_UPLOAD", "Trainer"]
+__all__ = ["TAG_CHOOSE", "TAG_FETCH", "TAG_UPLOAD", "Trainer"]
+
+TAG_CHOOSE = "choose"
 
 
 class Trainer(training.Trainer):
@@ -31,25 +33,33 @@ class Trainer(training.Trainer):
     In every round it is sent all of them, trains the one whose `loss` is least, and answers its aggregator alone. In
     the first round it takes any: whichever of untrained models has the least loss would have it for everybody, be
     trained by everybody, and stay the best of them. The metric `cluster` says which it was, counted from 0.
+
+    A program that is started by itself waits for as many aggregators as `hyperparameters.clusters` says. One that has
+    ended leaves its last model: as long as that is the best, the others are told that there is nothing for them.
     """
 
     @abstractmethod
     def loss(self) -> float:
         """How badly `self.model` fits this worker's own samples; smaller is better."""
 
+    @classmethod
+    def waits_first(cls) -> bool:
+        """It begins with orders, unless the program composes otherwise."""
+        return cls.compose is Trainer.compose
+
     def internal_init(self) -> None:
         """Join the channels and make what the config asks for."""
         super().internal_init()
-        self._choosing = Choosing(patience_of(self.config))
+        self._choosing = Choosing(patience_of(self.config), self._promised())
         self._following = self._choosing
-        self._first = True
+        self._models: Models = {}
 
     @classmethod
     def check_config(cls, config: Config) -> None:
         """Refuse settings by which some aggregators would not ask this worker, which waits for all of them.
 
         Raises:
-            RecipeError: the selector or the gate is such a one.
+            RecipeError: the selector or the gate is such a one, or a hyperparameter is not what it should be.
         """
         super().check_config(config)
         if str(config.privacy.sort) != "default":
@@ -58,37 +68,81 @@ class Trainer(training.Trainer):
             raise RecipeError("selector.sort: in a clustered federation every aggregator asks everybody: default")
         if config.gate.sort != ConfiguredGate().sort:
             raise RecipeError("gate.sort: in a clustered federation every aggregator waits for everybody: everyone")
+        clusters = config.hyperparameters.to_dict().get("clusters", 1)
+        if type(clusters) is not int or clusters < 1:
+            raise RecipeError(f"hyperparameters.clusters is {clusters!r:.80}; give the number of aggregators")
+
+    def get(self, tag: str) -> None:
+        """Carry out `fetch` or `choose`; other tags are not for this role."""
+        if tag == TAG_CHOOSE:
+            self._choose()
+        else:
+            super().get(tag)
+
+    def compose(self) -> None:
+        """As a trainer; after `fetch`, which brings all models, it chooses one."""
+        super().compose()
+        with self.composer:
+            choose = Tasklet("choose", self.get, TAG_CHOOSE)
+            choose.set_continue_fn(cont_fn=lambda: self._choosing.order is None)
+            self.composer.get_tasklet("fetch").insert_after(choose)
 
     def _state(self) -> dict[str, Any]:
-        return {**super()._state(), "choosing": self._choosing.state(), "first": self._first}
+        return {**super()._state(), "choosing": self._choosing.state()}
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         super()._restore(state)
         self._choosing.restore(state["choosing"])
-        self._first = state["first"]
+
+    def _promised(self) -> int:
+        """How many aggregators are waited for, because it is not seen that all are there.
+
+        Raises:
+            RecipeError: nobody has said how many there will be, or they are not as many.
+        """
+        told: int | None = self.config.hyperparameters.to_dict().get("clusters")
+        if self._surroundings.fiber is None:
+            if told is None:
+                raise RecipeError("hyperparameters.clusters is not there; say for how many aggregators a trainer waits")
+            return told
+        there = len(self._channel(TAG_FETCH).all_ends())
+        if told not in (None, there):
+            raise RecipeError(f"hyperparameters.clusters is {told}; the TAG makes {there} aggregators in this group")
+        return 0
 
     def _fetch_weights(self, tag: str) -> None:
-        orders = self._choosing.fetch_each(self._channel(tag))
+        self._models = self._choosing.fetch_each(self._channel(tag))
         self.fetch_success = True
-        self._work_done = not orders
-        if not orders:
+        self._work_done = not self._models
+
+    def _choose(self) -> None:
+        models, begins = self._models, self._choosing.begins
+        best = self._any(list(models)) if begins else self._best(models)
+        order = self._choosing.choose(best)
+        self._models = {}
+        if order is None:  # nobody is there who would make use of what is learned
+            self._load(models[best])
+            self._choosing.answer(self._channel(TAG_UPLOAD), None, 0, {})
             return
-        best = self._any(list(orders)) if self._first else self._best(orders)
-        self._first = False
-        self._take(self._choosing.choose(best))
+        self._take(order)
         self.update_metrics({"cluster": self._choosing.leaders.index(best)})
 
-    def _best(self, orders: Mapping[str, Order]) -> str:
+    def _best(self, models: Models) -> str:
         """Whose model has the least loss; of several the first."""
+        if len(models) == 1:
+            return next(iter(models))
         losses = {}
-        for end, order in orders.items():
-            if order.weights is not None:
-                self._held.adapter(self.model).load(order.weights)
+        for end, weights in models.items():
+            self._load(weights)
             losses[end] = float(self.loss())
         best = min(losses, key=lambda end: math.inf if math.isnan(losses[end]) else losses[end])
         if math.isnan(losses[best]):
             raise RunError(f"the loss of every one of {len(losses)} models is NaN on {self.config.name}")
         return best
+
+    def _load(self, weights: Any) -> None:
+        if weights is not None:
+            self._held.adapter(self.model).load(weights)
 
     def _any(self, ends: Sequence[str]) -> str:
         """Anybody, with the same chance."""
