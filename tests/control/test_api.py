@@ -36,6 +36,7 @@ def test_a_design_from_its_making_to_its_end(server: Server) -> None:
     assert {"id": design, "userId": "foo", "name": "", "description": "new"} in server.ask("GET", "designs?limit=0")
     assert len(server.ask("GET", "designs/?limit=1")) == 1
     assert server.ask("GET", "/users/bar/designs") == []
+    assert "can be no part of a path" in server.ask("POST", "designs", 400, json={"id": "a/b"})
     assert server.ask("GET", f"/users/bar/{path}", 404) == f"design id {design} not found"
     server.ask("DELETE", f"{path}/schema")
     server.ask("DELETE", f"{path}/code")

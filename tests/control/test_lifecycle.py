@@ -76,7 +76,7 @@ def new_job(control: Control, limit: int = 0) -> str:
     """A job with two trainers and an aggregator, in a store that has nothing yet; its id."""
     control.designs.create("foo", DesignInfo(id="d"))
     control.designs.set_schema("foo", "d", SCHEMA)
-    control.designs.set_code("foo", "d", "code.zip", CODE)
+    control.designs.set_code("foo", "d", CODE)
     data = control.datasets.create("foo", Dataset(url="file:///x", data_format="npy", realm="default/us"))
     groups = [RoleGroups(role="trainer", dataset_groups={"default": [data, data]})]
     asked = Job(name="j", design_id="d", backend="shm", max_run_time=limit, data_spec=groups)

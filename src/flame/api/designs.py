@@ -89,7 +89,7 @@ def _code(router: APIRouter, control: Control) -> None:
         fileName: Annotated[str, Form()],
         fileData: Annotated[bytes, File()],
     ) -> Response:
-        designs.set_code(user, design, fileName, fileData)
+        designs.set_code(user, design, fileData)  # its name is upstream's to ask for, and says nothing
         return reply(None, 201)
 
     @router.get("/{design}/code")

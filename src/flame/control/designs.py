@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from flame.control.code import split
 from flame.control.records import Design, DesignInfo
 from flame.control.store import DesignRow, JobRow, Store
-from flame.errors import NotFound, Refused
+from flame.errors import ConfigError, NotFound, Refused
 from flame.tag import read
 
 
@@ -27,7 +27,10 @@ class Designs:
 
         Raises:
             Refused: the user has one of that id.
+            ConfigError: the id can be no part of a path, so that nobody could ask for the design.
         """
+        if "/" in info.id or info.id in (".", ".."):
+            raise ConfigError("id", f"{info.id!r} can be no part of a path", "leave out the slashes")
         with self._store.transaction() as session:
             if session.get(DesignRow, (user, info.id)) is not None:
                 raise Refused(f"duplicate key error: design id {info.id} exists")
@@ -99,7 +102,7 @@ class Designs:
             schema_of(row)
             row.schema = None
 
-    def set_code(self, user: str, design: str, name: str, archive: bytes) -> None:
+    def set_code(self, user: str, design: str, archive: bytes) -> None:
         """Check an archive of role code and keep it as the design's next revision.
 
         Raises:
@@ -109,7 +112,7 @@ class Designs:
         with self._store.transaction() as session:
             row = found(session, user, design)
             row.code_revision += 1
-            row.code, row.code_name = archive, name
+            row.code = archive
 
     def code(self, user: str, design: str) -> bytes:
         """The archive, byte for byte as it came."""
@@ -121,7 +124,7 @@ class Designs:
         with self._store.transaction() as session:
             row = found(session, user, design)
             code_of(row)
-            row.code, row.code_name = None, ""
+            row.code = None
 
     def code_revision(self, user: str, design: str) -> int:
         """How often the code has been replaced."""

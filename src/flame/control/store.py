@@ -20,7 +20,7 @@ from sqlalchemy.pool import StaticPool
 from flame.control.records import NEVER, JobState, TaskState
 from flame.errors import ConfigError
 
-LAYOUT = "1"
+LAYOUT = "2"
 """Counted up when the tables change: a store of another layout is refused."""
 
 LOCK = 0x666C616D65
@@ -52,7 +52,6 @@ class DesignRow(Base):
     schema: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     schema_revision: Mapped[int] = mapped_column(default=0)
     code: Mapped[bytes | None] = deferred(mapped_column(LargeBinary))
-    code_name: Mapped[str] = mapped_column(default="")
     code_revision: Mapped[int] = mapped_column(default=0)
 
 
