@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import Token
-from functools import partial
 from time import perf_counter
-from typing import NamedTuple
 
 from flame.errors import WorkflowError
 from flame.mode.enums import LoopIndicator
+from flame.mode.steps import lay_out, left
 from flame.mode.tasklet import Chain, ChainError, Check, LoopEndError, Owner, Tasklet, composing
 from flame.mode.views import ComposerContext, Views
 
@@ -88,7 +87,7 @@ class Composer(Views):
             WorkflowError: there is no chain, or more than one, or a continue function outside of a loop.
         """
         self.thaw()
-        program = _lay_out(self._only_chain())
+        program = lay_out(self._only_chain())
         before, observer, clock = self.before, self.observer, self.clock
         position, end = 0, len(program)
         first, behind_first = self.rounds or (end, end)
@@ -114,7 +113,7 @@ class Composer(Views):
                 elif check is None or not check():
                     position = following
                 else:
-                    position = _leave(around, behind)
+                    position = left(around, behind)
                 if first <= was < behind_first:
                     if passed is not None and (position == first or position >= behind_first):
                         passed()
@@ -323,83 +322,6 @@ def CloneComposer(composer: Composer) -> Composer:
     `with CloneComposer(self.composer) as composer:` is how a role changes the chain of its parent class.
     """
     return composer
-
-
-class _Step(NamedTuple):
-    """One tasklet of a flat program; positions are indices into the program."""
-
-    tasklet: Tasklet
-    call: Callable[[], object]
-    again: Check | None
-    check: Check | None
-    start: int
-    following: int
-    around: tuple[tuple[Check, int], ...]
-    behind: int
-
-
-class _Loop:
-    """A loop while a program is laid out: where it starts, where it is left, and which loop is around it."""
-
-    __slots__ = ("around", "behind", "check", "start")
-
-    def __init__(self, check: Check, start: int, around: _Loop | None) -> None:
-        self.check, self.start, self.around, self.behind = check, start, around, start
-
-
-def _lay_out(chain: Chain) -> list[_Step]:
-    placed: list[tuple[Tasklet, Check | None, _Loop | None]] = []
-    _place(chain, None, placed)
-    program = []
-    for position, (tasklet, again, loop) in enumerate(placed):
-        call = (
-            partial(tasklet.func, *tasklet.args, **tasklet.kwargs) if tasklet.args or tasklet.kwargs else tasklet.func
-        )
-        if loop is None:
-            if again is not None:
-                raise WorkflowError(f"{tasklet} has a continue function and stands in no loop")
-            program.append(_Step(tasklet, call, None, None, -1, position + 1, (), -1))
-            continue
-        following = loop.start if position + 1 == loop.behind else position + 1
-        program.append(_Step(tasklet, call, again, loop.check, loop.start, following, _around(loop), loop.behind))
-    return program
-
-
-def _place(chain: Chain, loop: _Loop | None, placed: list[tuple[Tasklet, Check | None, _Loop | None]]) -> None:
-    """Append the tasklets of a chain; only the last of a group of siblings has checks, for all of them."""
-    for item in chain.items:
-        if isinstance(item, Tasklet):
-            placed.append((item, item.continue_fn, loop))
-        elif item.check is not None:
-            inner = _Loop(item.check, len(placed), loop)
-            _place(item, inner, placed)
-            inner.behind = len(placed)
-        else:
-            *rest, last = item.tasklets()
-            agains = [sibling.continue_fn for sibling in (*rest, last) if sibling.continue_fn is not None]
-            placed.extend((sibling, None, None) for sibling in rest)
-            placed.append((last, partial(_any, agains) if agains else None, loop))
-
-
-def _any(checks: Sequence[Check]) -> bool:
-    return any(check() for check in checks)
-
-
-def _around(loop: _Loop) -> tuple[tuple[Check, int], ...]:
-    """The loops that end where this one ends, from the inside out: leaving this one may leave them too."""
-    ends = []
-    outer = loop.around
-    while outer is not None and outer.behind == loop.behind:
-        ends.append((outer.check, outer.start))
-        outer = outer.around
-    return tuple(ends)
-
-
-def _leave(around: tuple[tuple[Check, int], ...], behind: int) -> int:
-    for check, start in around:
-        if not check():
-            return start
-    return behind
 
 
 def _step_of(tasklet: Tasklet) -> tuple[Tasklet | Chain, Chain]:
