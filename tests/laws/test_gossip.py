@@ -160,6 +160,11 @@ def test_what_needs_somebody_who_leads_is_refused(tmp_path: Path, tag: str, more
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("sites", [6, 7])
+def test_a_random_graph_needs_no_setting(tmp_path: Path, sites: int) -> None:
+    assert np.isfinite(models(run(tmp_path, "gossip-random", sites=sites, settings={}), sites)).all()
+
+
 @pytest.mark.parametrize("edges", [[[0, 1, 2]], "ring", [[0, 0]], [[0, 5000]]])
 def test_edges_that_are_none_are_refused(tmp_path: Path, edges: Any) -> None:
     tag = flame.tag.build("x").role("trainer", data_consumer=True).channel("c", {"trainer": "gossipEdges"}).done()

@@ -24,11 +24,13 @@ from flame.wire.message import Order
 __all__ = ["TAGS", "Trainer"]
 
 DEGREE = 3
+"""Neighbours of each in a random graph; one more where the number of workers is odd, as there is no such graph then."""
 
 
 def _random(workers: int, config: Config) -> Graph:
     seed = config.job.job_id if config.seed is None else config.seed
-    return graph.regular(workers, config.hyperparameters.to_dict().get("degree", DEGREE), f"{seed}/gossip")
+    degree = config.hyperparameters.to_dict().get("degree", DEGREE + workers % 2)
+    return graph.regular(workers, degree, f"{seed}/gossip")
 
 
 def _listed(workers: int, config: Config) -> Graph:
