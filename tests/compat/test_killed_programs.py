@@ -45,7 +45,7 @@ def test_the_bias_is_that_of_whoever_is_left(machine: Machine) -> None:
     assert biases[0] != pytest.approx(own[0], abs=1e-3)
 
 
-CHOOSES = {"trainer": ["fetch", "upload"], "aggregator": ["distribute", "aggregate"]}
+CHOOSES = {"trainer": ["fetch", "choose", "upload"], "aggregator": ["distribute", "aggregate"]}
 SLOPES = {"a": 2.0, "b": -2.0, "c": 2.0, "d": -2.0}
 
 

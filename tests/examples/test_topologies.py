@@ -16,8 +16,8 @@ from flame.weights import safetensors
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "topologies"
 FILES = {path.stem: path for path in sorted((EXAMPLE / "tags").glob("*.json"))}
-APART = ("parallel", "parallel-trees")
-"""Federations that never meet."""
+APART = ("parallel", "parallel-trees", "clustered")
+"""Several models, each of which learns from some of the sites."""
 ALONE = ("distributed", "cyclic", *(name for name in FILES if name.startswith("gossip")))
 """Nobody leads, so that nobody is there who tests."""
 STAR = [name for name in FILES if name not in APART and not name.startswith(("gossip", "cyclic"))]
@@ -46,7 +46,7 @@ def run(topologies: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 
 
 def test_every_template_that_a_star_s_programs_can_run_in_is_there() -> None:
-    assert set(FILES) == set(templates()) - {"clustered", "vertical"}
+    assert set(FILES) == set(templates()) - {"vertical"}
 
 
 @pytest.mark.parametrize("one", FILES)
@@ -87,6 +87,12 @@ def test_regions_that_never_meet_learn_less(run: dict[str, Result]) -> None:
     apart = [curve[-1][1] for curve in run["parallel"].series("test-accuracy", role="aggregator").values()]
     assert together > 0.92
     assert len(apart) == 2 and max(apart) < together - 0.1
+
+
+def test_clusters_are_the_regions_that_nobody_has_told(run: dict[str, Result]) -> None:
+    chosen = [run["clustered"].series("cluster")[f"trainer/{number}"][-1][1] for number in range(6)]
+    assert chosen in ([0] * 3 + [1] * 3, [1] * 3 + [0] * 3)
+    assert run["clustered"].final("loss") < run["two-tier"].final("loss")
 
 
 def test_every_topology_has_the_workers_it_should(run: dict[str, Result]) -> None:

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 import flame
+from flame.config import JobSpec
+from flame.config.build import configs
 from flame.errors import FlameError, RecipeError
 from flame.mode.clustered.trainer import Trainer
-from flame.tag import template
+from flame.tag import expand, template
 
 SLOPES = (2.0, -2.0)
 
@@ -77,15 +79,56 @@ def test_populations_are_told_apart(tmp_path: Path) -> None:
     assert run(tmp_path / "one", 1).final("loss") > 1  # one model fits neither
 
 
-def test_with_one_model_it_is_the_star(tmp_path: Path) -> None:
+def of_a_star(metric: str = "loss") -> type[flame.Trainer]:
+    """The same program as it is written for a star, whose `loss` is something else."""
+
     class Usual(flame.Trainer):
         data: Any
-        __init__, load_data, initialize, train = Site.__init__, Site.load_data, Site.initialize, Site.train
-        loss = Site.loss
+        __init__, load_data, initialize = Site.__init__, Site.load_data, Site.initialize
 
-    one = run(tmp_path / "one", 1)
-    star = run(tmp_path / "star", 1, roles={"trainer": Usual})
-    assert one.weights().data.tobytes() == star.weights().data.tobytes()
+        def loss(self, x: np.ndarray, y: np.ndarray) -> float:
+            return float(((x * self.model["w"] - y) ** 2).mean())
+
+        def train(self) -> None:
+            x, y = self.data
+            self.model["w"] -= 0.1 * 2 * (x * (x * self.model["w"] - y)).mean()
+
+        def evaluate(self) -> None:
+            self.update_metrics({metric: self.loss(*self.data)} if metric else {})
+
+    return Usual
+
+
+def test_a_star_s_program_chooses_by_what_its_evaluate_reports(tmp_path: Path) -> None:
+    own = run(tmp_path / "own", 2)
+    for metric, more in (("loss", {}), ("mse", {"settings": {"hyperparameters": {"chooseBy": "mse"}}})):
+        star = run(tmp_path / metric, 2, roles={"trainer": of_a_star(metric)}, **more)
+        assert models(tmp_path / metric) == models(tmp_path / "own")
+        assert star.series("cluster") == own.series("cluster")
+        assert len(star.series(metric)["trainer/0"]) == 30
+
+
+@pytest.mark.parametrize(("reported", "said"), [("", "reports none"), ("mse", "reports mse")])
+def test_a_program_that_reports_no_loss_is_refused_before_it_trains(tmp_path: Path, reported: str, said: str) -> None:
+    program = of_a_star(reported)
+    program.train = lambda self: pytest.fail("it trains")  # type: ignore[method-assign]
+    with pytest.raises(FlameError, match=f"by the metric 'loss'.* and evaluate of Usual {said}: let it call"):
+        run(tmp_path, 2, roles={"trainer": program})
+
+
+def test_a_star_s_program_that_is_started_by_itself_does_not_choose() -> None:
+    tag, job = template("clustered"), JobSpec(id="0" * 24, name="job")
+    workers = configs(tag, job, expand(tag, {"trainer": {"default": [("", "site")]}}, job_id=job.id))
+    config = next(worker for worker in workers if worker.role == "trainer")
+    with pytest.raises(RecipeError, match="has a trainer choose among models"):
+        of_a_star().check_config(config)
+
+
+def test_with_one_model_it_is_the_star(tmp_path: Path) -> None:
+    one, own = run(tmp_path / "one", 1, roles={"trainer": of_a_star("")}), run(tmp_path / "own", 1)
+    roles, data = {"trainer": of_a_star(""), "aggregator": Server}, [site(n) for n in range(6)]
+    star = flame.run(roles=roles, data=data, rounds=30, hosts=0, seed=3, out=tmp_path / "star")
+    assert one.weights().data.tobytes() == own.weights().data.tobytes() == star.weights().data.tobytes()
 
 
 @pytest.mark.parametrize("hosts", [1, 2, 4])

@@ -25,17 +25,22 @@ class DigitsTrainer(Trainer):
     def initialize(self) -> None:
         self.model = {"weights": np.zeros((64, 10)), "bias": np.zeros(10)}
 
+    def predicted(self):
+        scores = np.exp(self.images @ self.model["weights"] + self.model["bias"])
+        return scores / scores.sum(axis=1, keepdims=True)
+
     def train(self) -> None:
         settings = self.config.hyperparameters
         for _ in range(settings.epochs):
-            scores = np.exp(self.images @ self.model["weights"] + self.model["bias"])
-            error = scores / scores.sum(axis=1, keepdims=True) - self.targets
+            error = self.predicted() - self.targets
             self.model["weights"] -= settings.learning_rate * self.images.T @ error / self.dataset_size
             self.model["bias"] -= settings.learning_rate * error.mean(axis=0)
 
     def evaluate(self) -> None:
-        best = (self.images @ self.model["weights"] + self.model["bias"]).argmax(axis=1)
-        self.update_metrics({"train-accuracy": float((best == self.targets.argmax(axis=1)).mean())})
+        predicted = self.predicted()
+        right = predicted.argmax(axis=1) == self.targets.argmax(axis=1)
+        loss = -np.log((predicted * self.targets).sum(axis=1))
+        self.update_metrics({"loss": float(loss.mean()), "train-accuracy": float(right.mean())})
 
 
 if __name__ == "__main__":

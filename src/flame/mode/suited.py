@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from flame.errors import RecipeError
 from flame.mode import aggregating, asynchronous, coordinating, coordination, training
+from flame.mode.clustered import trainer as clustered
 from flame.mode.coordinating import TAG_COORDINATE
 from flame.mode.cyclic import trainer as cyclic
 from flame.mode.distributed import trainer as distributed
@@ -17,7 +18,7 @@ from flame.mode.gossip import trainer as gossip
 from flame.mode.hybrid import trainer as hybrid
 from flame.mode.ringing import TAG_RING_ALLREDUCE
 from flame.mode.role import Role
-from flame.mode.training import TAG_FETCH
+from flame.mode.training import TAG_CHOOSE, TAG_FETCH
 
 # The first that a class is a kind of is what it becomes.
 COORDINATED: Mapping[type[Role], type[Role]] = {
@@ -31,6 +32,7 @@ COORDINATED: Mapping[type[Role], type[Role]] = {
 FLOWING: Mapping[type[Role], type[Role]] = {**COORDINATED, training.Trainer: coordinating.AsyncTrainer}
 WAYS: Mapping[str, Mapping[type[Role], type[Role]]] = {
     TAG_COORDINATE: COORDINATED,
+    TAG_CHOOSE: {training.Trainer: clustered.FromStar},
     cyclic.TAG_HAND_OVER: {training.Trainer: cyclic.Trainer},
     **{tag: {training.Trainer: gossip.Trainer} for tag in gossip.TAGS},
 }

@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 TAG_FETCH = "fetch"
 TAG_UPLOAD = "upload"
+TAG_CHOOSE = "choose"
 CHECKED = 4_000_000
 """Models of at most so many elements are looked through for NaN and infinity before they are sent."""
 
@@ -83,6 +84,11 @@ class Trainer(Role):
     def check_config(cls, config: Config) -> None:
         """Refuse settings that this role cannot work with, before anything runs. Raises RecipeError."""
         super().check_config(config)
+        if TAG_CHOOSE in config.func_tag_map and TAG_CHOOSE not in cls.get_func_tags():
+            raise RecipeError(
+                f"the TAG has a {config.role} choose among models, which {cls.__name__} does not when it is started by"
+                " itself: subclass flame.mode.clustered.trainer.Trainer"
+            )
         if str(config.privacy.sort) != "default":
             refuse_rings(str(config.privacy.sort), config)
 

@@ -19,7 +19,7 @@ from flame.tag.keys import COMMENT, TEMPLATE
 from flame.tag.schema import DEFAULT_GROUP, Channel, Compression, Tag
 
 FILE_KEYS = tuple(key.name for key in TEMPLATE)
-TRAINER, AGGREGATOR = "fetch upload", "distribute aggregate"
+TRAINER, CHOOSER, AGGREGATOR = "fetch upload", "fetch choose upload", "distribute aggregate"
 
 
 def template(name: str, **options: Any) -> Tag:
@@ -208,7 +208,7 @@ def clustered(*, clusters: int = 2) -> Tag:
         build("clustered")
         .role("trainer", data_consumer=True)
         .role("aggregator", replica=clusters)
-        .channel("param-channel", {"trainer": TRAINER, "aggregator": AGGREGATOR})
+        .channel("param-channel", {"trainer": CHOOSER, "aggregator": AGGREGATOR})
         .done()
     )
 

@@ -7,7 +7,6 @@ https://arxiv.org/abs/2006.04088
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
@@ -20,11 +19,9 @@ from flame.engine.parts import patience_of
 from flame.errors import RecipeError, RunError
 from flame.mode import training
 from flame.mode.tasklet import Tasklet
-from flame.mode.training import TAG_FETCH, TAG_UPLOAD
+from flame.mode.training import TAG_CHOOSE, TAG_FETCH, TAG_UPLOAD
 
-__all__ = ["TAG_CHOOSE", "TAG_FETCH", "TAG_UPLOAD", "Trainer"]
-
-TAG_CHOOSE = "choose"
+__all__ = ["TAG_CHOOSE", "TAG_FETCH", "TAG_UPLOAD", "FromStar", "Trainer"]
 
 
 class Trainer(training.Trainer):
@@ -38,9 +35,21 @@ class Trainer(training.Trainer):
     ended leaves its last model: as long as that is the best, the others are told that there is nothing for them.
     """
 
-    @abstractmethod
     def loss(self) -> float:
-        """How badly `self.model` fits this worker's own samples; smaller is better."""
+        """How badly `self.model` fits this worker's own samples; smaller is better.
+
+        Unless a program says otherwise, it is the metric `loss` that `evaluate` reports with `update_metrics`, or the
+        one that `hyperparameters.chooseBy` names.
+
+        Raises:
+            RecipeError: there is no such metric.
+        """
+        return self._evaluated()
+
+    @classmethod
+    def get_func_tags(cls) -> list[str]:
+        """`choose`, `fetch`, `upload`, and the class's own."""
+        return [TAG_CHOOSE, *super().get_func_tags()]
 
     @classmethod
     def waits_first(cls) -> bool:
@@ -68,9 +77,12 @@ class Trainer(training.Trainer):
             raise RecipeError("selector.sort: in a clustered federation every aggregator asks everybody: default")
         if config.gate.sort != ConfiguredGate().sort:
             raise RecipeError("gate.sort: in a clustered federation every aggregator waits for everybody: everyone")
-        clusters = config.hyperparameters.to_dict().get("clusters", 1)
+        told = config.hyperparameters.to_dict()
+        clusters, name = told.get("clusters", 1), told.get("chooseBy", "loss")
         if type(clusters) is not int or clusters < 1:
             raise RecipeError(f"hyperparameters.clusters is {clusters!r:.80}; give the number of aggregators")
+        if not isinstance(name, str):
+            raise RecipeError(f"hyperparameters.chooseBy is {name!r:.80}; give the name of a metric of `evaluate`")
 
     def get(self, tag: str) -> None:
         """Carry out `fetch` or `choose`; other tags are not for this role."""
@@ -125,6 +137,8 @@ class Trainer(training.Trainer):
             self._choosing.answer(self._channel(TAG_UPLOAD), None, 0, {})
             return
         self._take(order)
+        if begins and len(models) > 1:
+            self._fit()  # a program that cannot tell is refused before it trains
         self.update_metrics({"cluster": self._choosing.leaders.index(best)})
 
     def _best(self, models: Models) -> str:
@@ -134,7 +148,7 @@ class Trainer(training.Trainer):
         losses = {}
         for end, weights in models.items():
             self._load(weights)
-            losses[end] = float(self.loss())
+            losses[end] = self._fit()
         best = min(losses, key=lambda end: math.inf if math.isnan(losses[end]) else losses[end])
         if math.isnan(losses[best]):
             raise RunError(f"the loss of every one of {len(losses)} models is NaN on {self.config.name}")
@@ -144,8 +158,36 @@ class Trainer(training.Trainer):
         if weights is not None:
             self._held.adapter(self.model).load(weights)
 
+    def _fit(self) -> float:
+        """The loss of the model as it is."""
+        return float(self.loss())
+
+    def _evaluated(self) -> float:
+        """What `evaluate` says of the model, of which nothing is kept."""
+        name: str = self.config.hyperparameters.to_dict().get("chooseBy", "loss")
+        kept, self.metrics = self.metrics, {}
+        try:
+            self.evaluate()
+            found = self.metrics
+        finally:
+            self.metrics = kept
+        if name not in found:
+            raise RecipeError(
+                f"a trainer chooses among models by the metric {name!r} (hyperparameters.chooseBy), and evaluate of"
+                f" {type(self).__name__} reports {', '.join(found) or 'none'}: let it call"
+                f" self.update_metrics({{{name!r}: …}}), smaller being better"
+            )
+        return float(found[name])
+
     def _any(self, ends: Sequence[str]) -> str:
         """Anybody, with the same chance."""
         seed = self._surroundings.seed
         owner = self.config.name or self.config.task_id
         return Random(None if seed is None else f"{seed}/{owner}/cluster").choice(ends)
+
+
+class FromStar(Trainer):
+    """What a program becomes that was written for a star: whatever it calls `loss` is a thing of its own."""
+
+    def _fit(self) -> float:
+        return self._evaluated()
