@@ -72,6 +72,14 @@ PATHS = [
     ("flame.config", "FuncTags"),
     ("flame.config", "ChannelConfigs"),
     ("flame.config", "Broker"),
+    ("flame.common.constants", "UNIX_SOCKET_PATH"),
+    ("flame.mode.hybrid.trainer", "GROUP_UNIDENTIFIED"),
+    ("flame.mode.hybrid.top_aggregator", "GROUP_UNIDENTIFIED"),
+    ("flame.mode.horizontal.coord_asyncfl.coordinator", "CHANNEL_TOP_TO_MID_AGG"),
+    ("flame.mode.horizontal.coord_asyncfl.top_aggregator", "CHANNEL_TOP_TO_MID_AGG"),
+    ("flame.mode.horizontal.coord_asyncfl.middle_aggregator", "CHANNEL_MID_TO_TOP_AGG"),
+    ("flame.mode.horizontal.coord_asyncfl.middle_aggregator", "CHANNEL_MID_TO_TRAINER"),
+    ("flame.mode.horizontal.coord_asyncfl.trainer", "CHANNEL_TRAINER_TO_MID"),
 ]
 ROLES = {
     "trainer": ("Trainer", {"TAG_FETCH": "fetch", "TAG_UPLOAD": "upload"}, ["fetch", "upload"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import subprocess
@@ -16,12 +17,17 @@ import pytest
 import flame
 from flame import config as settings
 from flame.channel_manager import custom_excepthook
+from flame.end import End
 from flame.errors import ConfigError
 from flame.mode.composer import CloneComposer, Composer, ComposerContext
+from flame.mode.enums import LoopIndicator
+from flame.mode.function import receives, sends
 from flame.mode.horizontal.coord_syncfl.coordinator import TAG_COORDINATE_WITH_TRAINER, Coordinator
-from flame.mode.tasklet import Loop, Tasklet
+from flame.mode.role import Role
+from flame.mode.tasklet import ChainError, Loop, Tasklet
 from flame.monitor.metric_collector import MetricCollector
 from flame.monitor.runtime import time_tasklet
+from flame.tag import read
 
 CHANNEL = {"name": "c", "pair": ["trainer", "aggregator"], "funcTags": {"trainer": ["fetch"], "aggregator": []}}
 
@@ -67,7 +73,7 @@ def test_a_chain_is_looked_at() -> None:
         a >> Loop(lambda: len(done) > 5)(b >> c) >> d
     assert ComposerContext.get_composer() is None
     assert composer.chain == {a: {b}, b: {c}, c: {d}, d: set()}
-    assert composer.get_reverse_chain() == {b: {a}, c: {b}, d: {c}}
+    assert composer.reverse_chain == composer.get_reverse_chain() == {b: {a}, c: {b}, d: {c}}
     assert composer.get_tasklets_in_loop(b, c) == [b, c]
     with pytest.raises(ValueError, match="d does not lead to b"):
         composer.get_tasklets_in_loop(d, b)
@@ -84,6 +90,89 @@ def test_a_chain_is_looked_at() -> None:
     composer.clear_unlinked_tasklet_state()
     with pytest.raises(KeyError, match="no unlinked tasklet b"):
         composer.tasklet("b")
+
+
+def test_a_chain_is_built_by_hand() -> None:
+    """Siblings are added to a tasklet, and a stretch of a chain becomes a loop, without `>> [...]` and `Loop`."""
+    done: list[str] = []
+    with Composer() as composer:
+        a, b, c, d, e = (Tasklet(name, done.append, name) for name in "abcde")
+        a >> b >> c >> d
+    b.set_siblings([e])
+    assert list(composer.tasklets()) == [a, b, e, c, d]
+    with pytest.raises(ChainError, match=r"where the loop begins and where it ends must be said"):
+        b.update_loop_attrs(check_fn=lambda: True, ender=c)
+    with pytest.raises(ChainError, match="when the loop is done must be said"):
+        b.update_loop_attrs(starter=b, ender=c)
+    with pytest.raises(ChainError, match="d is not between b and c"):
+        d.update_loop_attrs(check_fn=lambda: True, starter=b, ender=c)
+    for tasklet in composer.get_tasklets_in_loop(b, c):  # as upstream's own loops do, one after the other
+        tasklet.update_loop_attrs(check_fn=lambda: len(done) > 6, starter=b, ender=c)
+    b.update_loop_attrs(state=LoopIndicator.BEGIN, ender=c)
+    with pytest.raises(ChainError, match="another one would be cut in two"):
+        c.update_loop_attrs(check_fn=lambda: True, state=LoopIndicator.BEGIN, ender=d)
+    a.update_loop_attrs(check_fn=lambda: done.count("d") == 2, starter=a, ender=d)
+    assert str(composer) == "loop(a >> loop([b, e] >> c) >> d)"
+    composer.run()
+    assert "".join(done) == "abecbecdabed"
+    with pytest.raises(ChainError, match="a is in a chain already"):
+        d.set_siblings([a])
+
+
+def test_a_peer_has_queues_for_a_transport() -> None:
+    async def moved() -> None:
+        end = End("a")
+        assert await end.peek() is None and end.is_rxq_empty() and end.is_txq_empty()
+        await end.put(b"1")
+        await end.put(b"2")
+        assert await end.peek() == b"1" == await end.peek()
+        assert [await end.get(), await end.get()] == [b"1", b"2"] and end.is_rxq_empty()
+        await end.get_txq().put(b"3")
+        assert not end.is_txq_empty()
+
+    asyncio.run(moved())
+
+
+def test_a_role_carries_out_its_own_functions_and_its_class_has_its_collector(tmp_path: Path) -> None:
+    """`put` and `get` of any role; `mc` of a class is the collector of whoever runs, also among many in a process."""
+    heard: list[Any] = []
+    collectors: list[bool] = []
+
+    class Node(Role):
+        def compose(self) -> None:
+            with Composer() as self.composer:
+                Tasklet("internal_init", self.internal_init) >> Tasklet("work", self.work)
+
+        def work(self) -> None:
+            self.put("hear")  # who receives for a tag does not send for it, and who does not know it does nothing
+            self.get("tell")
+            self.put("tell")
+            self.get("hear")
+            collectors.append(Role.mc is self.mc is Node.mc)
+
+    class Tells(Node):
+        @sends("tell", to="hear")
+        def tell(self, channel: Any) -> None:
+            channel.send(channel.one_end(), self.config.task_id)
+
+    class Hears(Node):
+        @receives("hear", frm="tell")
+        def hear(self, channel: Any) -> None:
+            heard.extend(value for value, _ in channel.recv_fifo(channel.ends()))
+
+    tag = small_tag(
+        {"name": "teller", "isDataConsumer": True}, {"name": "hearer"}, {"teller": ["tell"], "hearer": ["hear"]}
+    )
+    flame.run(roles={"teller": Tells, "hearer": Hears}, tag=tag, data=[0, 1], hosts=0, out=tmp_path)
+    assert len(set(heard)) == 2 and collectors == [True] * 3
+
+
+def small_tag(*roles: Any) -> Any:
+    """Two roles and the tags of their one channel."""
+    *roles, tags = roles  # type: ignore[assignment]
+    seats, pair = [{"c": "default"}], [role["name"] for role in roles]
+    channel = {"name": "c", "pair": pair, "groupBy": {"type": "tag", "value": ["default"]}, "funcTags": tags}
+    return read({"name": "t", "roles": [{**role, "groupAssociation": seats} for role in roles], "channels": [channel]})
 
 
 def test_a_method_is_timed_and_what_nobody_catches_is_logged(caplog: pytest.LogCaptureFixture) -> None:

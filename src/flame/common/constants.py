@@ -9,6 +9,8 @@ MQTT_TOPIC_PREFIX = "/flame"
 MSG_LEN_FIELD_SIZE = 4
 DEFAULT_RUN_ASYNC_WAIT_TIME = 10
 EMPTY_PAYLOAD = b""
+UNIX_SOCKET_PATH = "/tmp/flame.sock"
+"""Nothing of Flame is there, as nothing of upstream was: workers of one machine meet in a folder of their own."""
 PROP_ROUND_START_TIME = "round_start_time"
 PROP_ROUND_END_TIME = "round_end_time"
 

@@ -88,14 +88,18 @@ class TopAggregator(Role):
         return adapter.as_dict(adapter.snapshot())
 
     def put(self, tag: str) -> None:
-        """Carry out `distribute`; other tags are not for this role."""
+        """Carry out `distribute`, or the program's own function of that tag."""
         if tag == TAG_DISTRIBUTE:
             self._distribute_weights(tag)
+        else:
+            super().put(tag)
 
     def get(self, tag: str) -> None:
-        """Carry out `aggregate`; other tags are not for this role."""
+        """Carry out `aggregate`, or the program's own function of that tag."""
         if tag == TAG_AGGREGATE:
             self._aggregate_weights(tag)
+        else:
+            super().get(tag)
 
     def run_analysis(self) -> None:
         """Let the machine's analyzers look at the model; what they find is among the round's metrics."""
@@ -290,18 +294,22 @@ class MiddleAggregator(Role):
         return cls.compose is MiddleAggregator.compose
 
     def get(self, tag: str) -> None:
-        """Carry out `fetch` or `aggregate`."""
+        """Carry out `fetch` or `aggregate`, or the program's own function of that tag."""
         if tag == TAG_FETCH:
             self._fetch_weights(tag)
         elif tag == TAG_AGGREGATE:
             self._aggregate_weights(tag)
+        else:
+            super().get(tag)
 
     def put(self, tag: str) -> None:
-        """Carry out `distribute` or `upload`."""
+        """Carry out `distribute` or `upload`, or the program's own function of that tag."""
         if tag == TAG_DISTRIBUTE:
             self._distribute_weights(tag)
         elif tag == TAG_UPLOAD:
             self._send_weights(tag)
+        else:
+            super().put(tag)
 
     def update_round(self) -> None:
         """Let the selector below know which round it is."""

@@ -251,6 +251,48 @@ class Composer(Views):
         chain.take([loop])
         return member
 
+    def join(self, first: Tasklet, others: Sequence[Tasklet]) -> None:
+        """Let others run together with `first`, as one step of the chain that it stands in.
+
+        Raises:
+            ChainError: one of them stands in a chain already, or has an alias that is taken, or `first` has siblings.
+        """
+        self.thaw()
+        if not others:
+            raise ChainError(f"{first}: a list of siblings cannot be empty")
+        self._chain_of(first)
+        holder = first.parent
+        assert holder is not None  # `_chain_of` has put it into one
+        if holder.siblings:
+            raise ChainError(f"{first} is one of {holder} already")
+        taken = {tasklet.alias for tasklet in self.tasklets()}
+        for tasklet in others:
+            self._adopt(tasklet)
+            if tasklet.parent is not None or tasklet.alias in taken:
+                raise ChainError(f"{tasklet} is in a chain already and cannot be a sibling")
+            taken.add(tasklet.alias)
+        holder.items[holder.items.index(first)] = step = Chain([first, *others], siblings=True)
+        step.parent = holder
+
+    def enclose(self, first: Tasklet, last: Tasklet, check: Check) -> None:
+        """Make the stretch of a chain from one tasklet to another a loop that is done when `check` is true.
+
+        Raises:
+            ChainError: the stretch begins or ends within another loop.
+        """
+        self.thaw()
+        if first.parent is None:
+            self._chain_of(first)
+        ends = {id(holder): item for item, holder in _way_up(last, -1)}
+        begins = [(item, holder) for item, holder in _way_up(first, 0) if id(holder) in ends]
+        if not begins:
+            raise ChainError(f"no loop can go from {first} to {last}: another one would be cut in two")
+        item, holder = begins[0]
+        begin, behind = holder.items.index(item), holder.items.index(ends[id(holder)]) + 1
+        loop = Chain(holder.items[begin:behind], check)
+        holder.items[begin:behind] = [loop]
+        loop.parent = holder
+
     def place(self, anchor: Tasklet, new: Tasklet, *, after: bool) -> None:
         """Put `new` beside `anchor`, in the innermost loop that `anchor` is in.
 
@@ -331,3 +373,13 @@ def _step_of(tasklet: Tasklet) -> tuple[Tasklet | Chain, Chain]:
     if holder.siblings and holder.parent is not None:
         return holder, holder.parent
     return tasklet, holder
+
+
+def _way_up(tasklet: Tasklet, edge: int) -> list[tuple[Tasklet | Chain, Chain]]:
+    """The elements that begin (edge 0) or end (-1) with a tasklet, from the inside out, each with what it stands in."""
+    item, holder = _step_of(tasklet)
+    way = [(item, holder)]
+    while holder.parent is not None and holder.items[edge] is item:
+        item, holder = holder, holder.parent
+        way.append((item, holder))
+    return way

@@ -23,6 +23,8 @@ from flame.optimizer.halves import Alone
 logger = logging.getLogger(__name__)
 
 TAG_RING_ALLREDUCE = "ring_allreduce"
+GROUP_UNIDENTIFIED = "group_unidentified"
+"""The group of a trainer of which nobody has heard yet in which group it is."""
 
 
 class Ringing(Role):

@@ -25,7 +25,7 @@ from flame.extend import lookup
 from flame.mode.composer import Composer
 from flame.mode.function import Function, declared
 from flame.mode.tasklet import Tasklet
-from flame.monitor.metrics import Metrics
+from flame.monitor.metrics import Collected, collect_anew
 from flame.monitor.system import Usage
 from flame.registry import Registry
 
@@ -44,17 +44,17 @@ class Role(metaclass=ABCMeta):
     Attributes:
         config: the worker's config; the program sets it.
         cm: the worker's channels, from `internal_init` on.
-        mc: counters and timings of this worker.
+        mc: counters and timings of this worker; of the class, those of the worker that runs here.
         metrics: what the program measured in this round.
         composer: the workflow, from `compose` on.
     """
 
     config: Config = abstract_attribute(_config)
     cm: ChannelManager
-    mc: Metrics
     metrics: dict[str, Any]
     composer: Composer
     registry_client: Registry
+    mc = Collected()
     _resumed: Mapping[str, Any] | None = None
     """What `_state` returned when the run was kept that this one goes on from; there before the role is set up."""
     _timed: Callable[[str, float, float], None] | None = None
@@ -138,7 +138,7 @@ class Role(metaclass=ABCMeta):
 
     def init_cm(self) -> None:
         """Join the channels; a part of `internal_init`, unless the program's workflow does it before."""
-        self.cm, self.mc = ChannelManager(self.config), Metrics()
+        self.cm, self.mc = ChannelManager(self.config), collect_anew()
         if self._records:
             self._timed = self.mc.time
             self.mc.usage = Usage()
@@ -163,6 +163,14 @@ class Role(metaclass=ABCMeta):
             self._surroundings.events.metrics(self._round, self.metrics)
         self.metrics = {}
         self.mc.clear()
+
+    def get(self, tag: str) -> None:
+        """Carry out the program's function that receives for a tag; other tags are not for this role."""
+        self._carry_out(tag, sends=False)
+
+    def put(self, tag: str) -> None:
+        """Carry out the program's function that sends for a tag; other tags are not for this role."""
+        self._carry_out(tag, sends=True)
 
     def call(self, tag: str) -> Any:
         """Run the program's function that is bound to a tag, with the channel that the TAG binds it to.
@@ -194,6 +202,11 @@ class Role(metaclass=ABCMeta):
                 self.cm.cleanup()
 
     # -- inside ------------------------------------------------------------------
+
+    def _carry_out(self, tag: str, *, sends: bool) -> None:
+        function = self.functions().get(tag)
+        if function is not None and function.sends == sends:
+            self.call(tag)
 
     def _state(self) -> dict[str, Any]:
         """What the engine must keep between two passes of the role's loop to go on later, as plain values."""

@@ -40,6 +40,15 @@ class Owner(Protocol):
     def drop(self, tasklet: Tasklet) -> None:
         """Take a tasklet out of its chain."""
 
+    def join(self, first: Tasklet, others: Sequence[Tasklet]) -> None:
+        """Let others run together with `first`, as one step of its chain."""
+
+    def enclose(self, first: Tasklet, last: Tasklet, check: Check) -> None:
+        """Make the stretch from one tasklet to another a loop that is done when `check` is true."""
+
+    def get_tasklets_in_loop(self, start: Tasklet, end: Tasklet) -> list[Tasklet]:
+        """The tasklets from one to another."""
+
     def thaw(self) -> None:
         """Refuse, by raising, to have the chain changed while it runs."""
 
@@ -210,6 +219,60 @@ class Tasklet:
             ChainError: its alias is taken, or it stands in a chain already.
         """
         self.get_composer().place(self, tasklet, after=True)
+
+    def set_siblings(self, siblings: Sequence[Tasklet]) -> None:
+        """Let others run together with this one, as one step, as `… >> [this, *siblings]` does.
+
+        Raises:
+            ChainError: one of them stands in a chain already, or has an alias that is taken.
+        """
+        self.get_composer().join(self, siblings)
+
+    def update_loop_attrs(
+        self,
+        check_fn: Check | None = None,
+        state: LoopIndicator | None = None,
+        starter: Tasklet | None = None,
+        ender: Tasklet | None = None,
+    ) -> None:
+        """Make a loop of a stretch of the chain with this tasklet in it, as `Loop(check_fn)(starter >> ender)` does.
+
+        Once is enough, for any tasklet of the stretch; whoever says it of each of them says nothing new.
+
+        Args:
+            check_fn: true when the loop is done; needed for a new loop, and left out of account by one that there is.
+            state: which ends of the loop this tasklet is, in place of `starter` or `ender`.
+            starter: where it begins.
+            ender: where it ends.
+
+        Raises:
+            ChainError: it is not said where the loop begins and ends and when it is done; or the stretch is in no
+                chain, cuts another loop in two, or does not have this tasklet in it.
+        """
+        state = LoopIndicator.NONE if state is None else state
+        first = starter or (self if state & LoopIndicator.BEGIN else None)
+        last = ender or (self if state & LoopIndicator.END else None)
+        if first is None or last is None:
+            raise ChainError(f"{self}: where the loop begins and where it ends must be said, as starter and ender")
+        for flag, end in ((LoopIndicator.BEGIN, first), (LoopIndicator.END, last)):
+            if state is not LoopIndicator.NONE and bool(state & flag) != (end is self):
+                raise ChainError(f"{self} is said to be {state!r} of a loop from {first} to {last}")
+        if self not in self.get_composer().get_tasklets_in_loop(first, last):
+            raise ChainError(f"{self} is not between {first} and {last}")
+        if first.begins_what_ends_with(last):
+            return
+        if check_fn is None:
+            raise ChainError(f"{self}: when the loop is done must be said, as check_fn")
+        self.get_composer().enclose(first, last, check_fn)
+
+    def begins_what_ends_with(self, last: Tasklet) -> bool:
+        """Whether there is a loop from this tasklet to that one."""
+        node: Tasklet | Chain = self
+        while (parent := node.parent) is not None:
+            if parent.check is not None and parent.edge(0)[0] is self and parent.edge(-1)[-1] is last:
+                return True
+            node = parent
+        return False
 
     def replace_with(self, tasklet: Tasklet) -> None:
         """Do what another tasklet does, under its alias; place, loop and continue function are kept."""

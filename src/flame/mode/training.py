@@ -110,14 +110,18 @@ class Trainer(Role):
         self._received = value
 
     def get(self, tag: str) -> None:
-        """Carry out `fetch`; other tags are not for this role."""
+        """Carry out `fetch`, or the program's own function of that tag."""
         if tag == TAG_FETCH:
             self._fetch_weights(tag)
+        else:
+            super().get(tag)
 
     def put(self, tag: str) -> None:
-        """Carry out `upload`; other tags are not for this role."""
+        """Carry out `upload`, or the program's own function of that tag."""
         if tag == TAG_UPLOAD:
             self._send_weights(tag)
+        else:
+            super().put(tag)
 
     def compose(self) -> None:
         """internal_init, load_data, init, then fetch, train, evaluate, upload and save_metrics until the end."""

@@ -39,13 +39,18 @@ class Views:
             last = tasklet
         return found
 
-    def get_reverse_chain(self) -> dict[Tasklet, set[Tasklet]]:
+    @property
+    def reverse_chain(self) -> dict[Tasklet, set[Tasklet]]:
         """Every tasklet that follows others, with those."""
         found: dict[Tasklet, set[Tasklet]] = {}
         for tasklet, following in self.chain.items():
             for each in following:
                 found.setdefault(each, set()).add(tasklet)
         return found
+
+    def get_reverse_chain(self) -> dict[Tasklet, set[Tasklet]]:
+        """The same as `reverse_chain`."""
+        return self.reverse_chain
 
     def get_tasklets_in_loop(self, start: Tasklet, end: Tasklet) -> list[Tasklet]:
         """The tasklets from one to another, both included, in the order in which they run.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import Any
 
 from flame.monitor.system import Usage
@@ -50,3 +51,23 @@ class Metrics:
         self._times.clear()
         if self.usage is not None:
             self.usage.clear()
+
+
+_here: ContextVar[Metrics | None] = ContextVar("metrics", default=None)
+
+
+def collect_anew() -> Metrics:
+    """A new collector, for the worker that runs in this thread or fiber."""
+    made = Metrics()
+    _here.set(made)
+    return made
+
+
+class Collected:
+    """The attribute `mc` of a class: the collector of the worker that runs in this thread or fiber, whosoever asks.
+
+    A worker that has been set up keeps its own, in its own attribute.
+    """
+
+    def __get__(self, role: object, owner: type) -> Metrics:
+        return _here.get() or collect_anew()

@@ -11,12 +11,12 @@ from flame.engine.convening import in_rounds
 from flame.errors import RecipeError
 from flame.mode import training
 from flame.mode.composer import Composer
-from flame.mode.ringing import TAG_RING_ALLREDUCE, Ringing
+from flame.mode.ringing import GROUP_UNIDENTIFIED, TAG_RING_ALLREDUCE, Ringing
 from flame.mode.role import quiet
 from flame.mode.tasklet import Loop, Tasklet
 from flame.mode.training import TAG_FETCH, TAG_UPLOAD
 
-__all__ = ["TAG_FETCH", "TAG_RING_ALLREDUCE", "TAG_UPLOAD", "Trainer"]
+__all__ = ["GROUP_UNIDENTIFIED", "TAG_FETCH", "TAG_RING_ALLREDUCE", "TAG_UPLOAD", "Trainer"]
 
 
 class Trainer(Ringing, training.Trainer):
