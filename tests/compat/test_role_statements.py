@@ -205,3 +205,42 @@ def test_statement_17_an_aggregator_without_trainers_says_so_and_the_top_goes_on
     assert empty == [(number, None, 0) for number in (1, 2, 3)]
     assert real == [(number, [1.0, float(number)], 2) for number in (1, 2, 3)]
     np.testing.assert_allclose(leader.model["w"], [3.5, 5.0])
+
+
+def test_a_program_may_call_the_constructor_that_upstreams_roles_inherit_from_object(tmp_path: Path) -> None:
+    """`super().__init__()`, without a config, before anything is set."""
+
+    class Called(Client):
+        def __init__(self, config: Config) -> None:
+            Trainer.__init__(self)
+            super().__init__(config)
+
+    class Above(Server):
+        def __init__(self, config: Config) -> None:
+            aggregating.TopAggregator.__init__(self)
+            super().__init__(config)
+
+    class Forgetful(Trainer):
+        def __init__(self) -> None:
+            super().__init__()
+
+    run(tmp_path, Called, Above, [(1, 1.0)])
+    with pytest.raises(NotImplementedError, match="Forgetful with abstract attributes: config"):
+        Forgetful()
+
+
+def test_a_program_reads_of_each_end_when_it_was_asked_and_when_it_answered(tmp_path: Path) -> None:
+    read: list[tuple[Any, Any]] = []
+
+    class Reading(Server):
+        def evaluate(self) -> None:
+            below = self.cm.get_by_tag(self.dist_tag)
+            assert below is not None
+            for end in below.all_ends():
+                asked: Any = below.get_end_property(end, "round_start_time")
+                answered: Any = below.get_end_property(end, "round_end_time")
+                assert asked[0] == answered[0] == self._round and asked[1] <= answered[1]
+                read.append((asked, answered))
+
+    run(tmp_path, Client, Reading, [(1, 1.0)] * 2, rounds=2)
+    assert len(read) == 4

@@ -17,7 +17,7 @@ from flame.common.constants import PROP_ROUND_END_TIME, PROP_ROUND_START_TIME
 from flame.common.fiber import Hub
 from flame.errors import DeadlinePassed
 from flame.selector import Selector
-from flame.selector.abstract import END_PROPERTIES, Adapted
+from flame.selector.abstract import END_PROPERTIES
 from flame.wire.message import Order, Update
 
 KEY_CH_STATE = "state"
@@ -44,7 +44,9 @@ class Channel:
     """A group of peers, over whatever transport the host chose.
 
     Programs send and receive plain values; the engine posts and takes messages. Nothing waits for ever for a peer that
-    has gone: what it sent before can still be received, then it answers with None.
+    has gone: what it sent before can still be received, then it answers with None. Of each end it is remembered when it
+    was last sent an order, and when it answered: a (round, datetime) as the properties `round_start_time` and
+    `round_end_time`.
 
     Args:
         seat: this worker's own place: channel, group, role and id.
@@ -58,8 +60,6 @@ class Channel:
     Attributes:
         selector: who of the peers is chosen when `ends` is asked.
         sent_bytes: how many bytes were sent so far.
-        dated: whether it is remembered of each end when it was last asked, and when it answered: a (round, datetime) as
-            the properties `round_start_time` and `round_end_time`, for what programs have written to choose by them.
         tally: is told of every message how large it is; None for nobody.
         moved: how many messages were sent, or taken out by whoever they are for, so far.
         awaited: the one peer whose message the worker waits for; None if it waits for anything, or not at all.
@@ -95,7 +95,6 @@ class Channel:
         self._met = not self.empty()
         self.sent_bytes = self.moved = 0
         self.tally: Callable[[str, int], None] | None = None
-        self.dated = isinstance(selector, Adapted)
         self._lives_of = -1
         self._lives: dict[str, int] = {}
         self.awaited: str | None = None
@@ -403,9 +402,10 @@ class Channel:
             self._asked[end] = self._members.left(end)
         if self._timed:
             self._posted.update(dict.fromkeys(ends, time.time()))
-        if self.dated and isinstance(message, Order):
+        if isinstance(message, Order):
+            asked = message.round, datetime.now()
             for end in ends:
-                self.set_end_property(end, PROP_ROUND_START_TIME, (message.round, datetime.now()))
+                self.set_end_property(end, PROP_ROUND_START_TIME, asked)
         self._post(ends, message)
 
     def take(self, end: str, deadline_s: float | None = None) -> Message | None:
@@ -420,7 +420,7 @@ class Channel:
             return None
         if self._timed and end in self._posted:
             self._took[end] = max(0.0, taken.at - self._posted[end])
-        if self.dated and isinstance(taken.message, Update):
+        if isinstance(taken.message, Update):
             dates = taken.message.round, datetime.fromtimestamp(taken.at)
             self.set_end_property(end, PROP_ROUND_END_TIME, dates)
         return taken.message

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flame.channel.channel import Channel
-from flame.datasampler import NAME, AbstractAggregatorDataSampler, AggregatorDataSampler
+from flame.datasampler import NAME, AggregatorDataSampler
 from flame.errors import RunError
 from flame.wire.message import Order, Update
 
@@ -28,7 +28,6 @@ class Sampling:
     def tells(self, number: int, channel: Channel) -> dict[str, Any]:
         """The extra of the orders of a round."""
         assert self._sampler is not None  # those in between pass orders on
-        channel.dated = channel.dated or isinstance(self._sampler, AbstractAggregatorDataSampler)
         metadata = dict(self._sampler.get_metadata(number, channel.all_ends()))
         return {NAME: metadata} if metadata else {}
 

@@ -54,7 +54,7 @@ class TopAggregator(Role):
     def dataset(self) -> Any:
         """Data to evaluate on, or None."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config | None = None) -> None:
         super().__init__(config)
         self.model, self.dataset = None, None
 

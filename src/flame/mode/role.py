@@ -1,6 +1,6 @@
 """What every role is: a workflow over channels, with functions of the user's own.
 
-A program subclasses a role, writes some methods, and calls `compose()` and `run()`. Programs do not call
+A program subclasses a role, writes some methods, and calls `compose()` and `run()`. Programs need not call
 `super().__init__()`, so everything that a role needs is made in `internal_init`, the first tasklet.
 """
 
@@ -60,8 +60,10 @@ class Role(metaclass=ABCMeta):
     _timed: Callable[[str, float, float], None] | None = None
     _reported: Callable[[str, float, float], None] | None = None
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
+    def __init__(self, config: Config | None = None) -> None:
+        # Upstream's roles have no constructor: `super().__init__()` is what programs for it can call.
+        if config is not None:
+            self.config = config
 
     # -- what a program writes ------------------------------------------------------------------
 
@@ -140,8 +142,9 @@ class Role(metaclass=ABCMeta):
         """Join the channels; a part of `internal_init`, unless the program's workflow does it before."""
         self.cm, self.mc = ChannelManager(self.config), collect_anew()
         if self._records:
-            self._timed = self.mc.time
             self.mc.usage = Usage()
+        if self._records or self._surroundings.fiber is None:  # a program of its own may read `mc` itself
+            self._timed = self.mc.time
             self.cm.count_with(lambda way, nbytes: self.mc.accumulate("bytes", way, nbytes))
         for name in self._channels_at_first():
             self.cm.join(name)

@@ -56,7 +56,7 @@ class Trainer(Role):
     def dataset_size(self) -> Any:
         """How many samples this worker trains on."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config | None = None) -> None:
         super().__init__(config)
         self.model, self.dataset_size = None, 0
 
