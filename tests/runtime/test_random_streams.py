@@ -139,3 +139,18 @@ def test_a_wait_in_the_middle_of_a_program_leaves_its_draws_alone(tmp_path: Path
     ]
     here, there, fewer = map(measured, runs)
     assert len(here) == 4 and here == there and here[:2] == fewer
+
+
+def test_whose_order_comes_first_changes_no_draw(tmp_path: Path) -> None:
+    """Of two aggregators in one group either may be the first to ask; which one it is, the processes' timing says."""
+
+    def train(model: np.ndarray, item: float) -> None:
+        model += item * np.random.normal(size=model.shape)
+
+    def learned(number: int, hosts: int) -> bytes:
+        shape: dict[str, Any] = {"tag": "load-balanced", "data": [1.0, 2.0, 3.0, 4.0, 5.0], "rounds": 4}
+        out = tmp_path / str(number)
+        result = flame.run(model=lambda: np.zeros(4), train=train, seed=12345, hosts=hosts, out=out, **shape)
+        return result.weights().data.tobytes()
+
+    assert len({learned(number, hosts=3 if number else 0) for number in range(16)}) == 1

@@ -28,6 +28,9 @@ class Events(Protocol):
     ) -> None:
         """An aggregator that leads the run has closed a round, so many simulated seconds after the run began."""
 
+    def ordered(self, leader: str, round_number: int) -> None:
+        """One of several leaders has an order for the worker: what it draws now must not hang on who spoke first."""
+
     def model(self, save: Callable[[str], None]) -> None:
         """A final model is there; `save(path)` writes it."""
 

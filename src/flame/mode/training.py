@@ -173,10 +173,14 @@ class Trainer(Role):
         put_back(self.datasampler, state["datasampler"])
 
     def _fetch_weights(self, tag: str) -> None:
-        order = self._following.fetch(self._channel(tag))
+        channel: Channel = self._channel(tag)
+        order = self._following.fetch(channel)
         if order is None:
             self._unordered()
             return
+        events, leader = self._surroundings.events, self._following.leader
+        if events is not None and leader is not None and len(channel.ever()) > 1:
+            events.ordered(leader, order.round)
         self._work_done = order.end
         self.fetch_success = True
         if not order.end:

@@ -255,6 +255,10 @@ class Worker:
         closed = RoundClosed(self.name, round_number, rounds, start, now, asked, folded, nbytes, simulated_s)
         self.host.outbox.send(closed)
 
+    def ordered(self, leader: str, round_number: int) -> None:
+        """The worker's turns are counted anew, for this order."""
+        self.turn.anew(f"{self.host.plan.names[leader]}/{round_number}")
+
     def model(self, save: Callable[[str], None]) -> None:
         """The worker has a final model."""
         plan = self.host.plan

@@ -2,9 +2,10 @@
 
 Programs draw from the process's global generators (`random`, `numpy.random`, torch). Before a worker's own code runs,
 they are seeded from (run's seed, worker, turn), where a turn is a stretch of the program's own code between two steps
-of the engine. So what a worker draws depends neither on the host that it is in nor on who ran before it, and a turn
-can be repeated without having saved any state. Only a worker that waits in the middle of its own code has its
-generators' states put aside and restored.
+of the engine. A worker that several others give orders to counts its turns anew for each order, as nothing says whose
+comes first. So what a worker draws depends neither on the host that it is in nor on who ran before it, and a turn can
+be repeated without having saved any state. Only a worker that waits in the middle of its own code has its generators'
+states put aside and restored.
 """
 
 from __future__ import annotations
@@ -24,14 +25,18 @@ _WORD = (1 << 64) - 1
 class Turn:
     """One worker's place in its sequence of turns."""
 
-    __slots__ = ("count", "key", "open", "saved", "worker")
+    __slots__ = ("count", "key", "open", "order", "saved", "worker")
 
     def __init__(self, worker: str) -> None:
-        self.worker = worker
+        self.worker, self.order = worker, ""
         self.key = 0
         self.count = 0
         self.open = False
         self.saved: tuple[Any, ...] | None = None
+
+    def anew(self, order: str) -> None:
+        """Between two turns: those that come are counted from the first, for an order of that name."""
+        self.order, self.count = order, 0
 
 
 class Streams:
@@ -53,7 +58,7 @@ class Streams:
         turn.open = True
         self._owner = turn
         if not turn.count:
-            key = b"/".join((self._seed, turn.worker.encode()))
+            key = b"/".join((self._seed, turn.worker.encode(), *([turn.order.encode()] if turn.order else [])))
             turn.key = int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "little")
         turn.count += 1
         self._sow(_mixed(turn.key + turn.count * _GOLDEN))
