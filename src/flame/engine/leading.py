@@ -141,8 +141,12 @@ class Leading:
             self._answered(channel, end, channel.take(end))
         self._enough()
 
-    def close(self, adapter: Adapter) -> None:
+    def close(self, adapter: Adapter, load: Callable[[Weights], None] | None = None) -> None:
         """Put the next weights into the model; if nothing was folded it stays as it is.
+
+        Args:
+            adapter: of the model.
+            load: is given the next weights in place of the model; they are not written into it then.
 
         Raises:
             WeightsError: the model is no longer what was sent out.
@@ -154,7 +158,7 @@ class Leading:
             self._let_go()
             return
         self._hearing.tell(step, self._peers)
-        target = adapter.target()
+        target = None if load is not None else adapter.target()
 
         def finish(fold: Fold) -> Weights | None:
             perturb = None if privacy is None else privacy.release(self._cohort())
@@ -165,7 +169,7 @@ class Leading:
 
         weights = self._read(finish)
         if weights is not None:
-            adapter.load(weights)
+            (load or adapter.load)(weights)
         elif not self._fold.folded:
             adapter.load(base)  # the last update went while it was read, and half of it was in the model
         if privacy is not None and self._fold.folded:

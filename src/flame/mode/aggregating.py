@@ -25,6 +25,7 @@ from flame.mode.waiting import enough, leading_of, waiting_gate_of
 from flame.plugin import PluginManager, PluginType
 from flame.selector.feedback import relays
 from flame.weights.layout import Weights
+from flame.weights.plain import out_of
 from flame.weights.safetensors import write
 from flame.wire.message import Order
 
@@ -72,7 +73,9 @@ class TopAggregator(Role):
         self._leading.sampling = Sampling(self.datasampler)
         self._held = Held()
         self._rounds = self.config.hyperparameters.rounds
-        self._begun = self._met = False
+        self._begun = self._met = self._looking = False
+        self._own: Any = None
+        self._next: Weights | None = None
 
     @classmethod
     def get_func_tags(cls) -> list[str]:
@@ -81,11 +84,24 @@ class TopAggregator(Role):
 
     @property
     def weights(self) -> Any:
-        """The weights of the model, in its own form, as a private copy; None before the first round."""
+        """The weights of the model, in its own form, as a private copy; None before the first round.
+
+        Within `_update_model`, what the round has made of them. What a program assigns there, or in `_update_weights`,
+        takes their place.
+        """
+        if self._own is not None:
+            return self._own
         if not self._begun:
             return None
         adapter = self._held.adapter(self.model)
-        return adapter.as_dict(adapter.snapshot())
+        seen = adapter.as_dict(adapter.snapshot() if self._next is None else self._next)
+        if self._looking or self._next is not None:
+            self._own = seen
+        return seen
+
+    @weights.setter
+    def weights(self, value: Any) -> None:
+        self._own = value
 
     def put(self, tag: str) -> None:
         """Carry out `distribute`, or the program's own function of that tag."""
@@ -192,18 +208,49 @@ class TopAggregator(Role):
     def _order(self) -> Order:
         """What is sent out in this round."""
         adapter = self._held.adapter(self.model)
-        weights = adapter.snapshot(self._surroundings.memory.allocate)
+        self._own, self._looking = None, True
+        try:
+            self._update_weights()
+        finally:
+            self._looking = False
+        own, self._own = self._own, None
+        allocate = self._surroundings.memory.allocate
+        weights = adapter.snapshot(allocate) if own is None else out_of(own, adapter.layout)
         extras = self._leading.tell(weights, adapter)
         if self._leading.sampling is not None:
             extras |= self._leading.sampling.tells(self._round, self._channel(TAG_DISTRIBUTE))
         return Order(self._round, weights, extras=extras)
+
+    def _update_model(self) -> None:
+        """Put what the round has made of the weights into the model; a program may do it otherwise, or not.
+
+        Raises:
+            WeightsError: what was assigned to `weights` does not fit the model.
+        """
+        adapter = self._held.adapter(self.model)
+        if self._own is not None:
+            adapter.load(out_of(self._own, adapter.layout))
+        elif self._next is not None:
+            adapter.load(self._next)
+
+    def _update_weights(self) -> None:
+        """Runs before a round's order is made: `weights` are the model's, and what a program makes of them is sent."""
+
+    def _arrived(self, weights: Weights) -> None:
+        self._own, self._next = None, weights
+        try:
+            self._update_model()
+        finally:
+            self._own = self._next = None
 
     def _aggregate_weights(self, tag: str) -> None:
         channel = self._channel(tag)
         self._leading.gather(channel)
         if not self._leading.met:
             return
-        self._leading.close(self._held.adapter(self.model))
+        # What is written into the model's own memory need not be copied: only a program that looks at it costs a copy.
+        looked_at = getattr(self._update_model, "__func__", None) is not TopAggregator._update_model
+        self._leading.close(self._held.adapter(self.model), self._arrived if looked_at else None)
         if self.privacy.epsilon is not None:
             self.update_metrics({"epsilon": self.privacy.epsilon})
         events, round_ = self._surroundings.events, self._leading.round
@@ -408,7 +455,11 @@ class MiddleAggregator(Role):
 
     def _nobody_came(self) -> None:
         """Nobody joined below in time: there is nothing to answer."""
-        self._following.answer(self._channel(TAG_UPLOAD), None, 0, self._extras())
+        self._send_dummy_weights(TAG_UPLOAD)
+
+    def _send_dummy_weights(self, tag: str) -> None:
+        """Say to the one above that this round has brought nothing."""
+        self._following.answer(self._channel(tag), None, 0, self._extras())
 
     def _aggregate_weights(self, tag: str) -> None:
         self._leading.gather(self._channel(tag))

@@ -71,6 +71,12 @@ class MiddleAggregator(_Asynchronous, aggregating.MiddleAggregator):
     def _nobody_came(self) -> None:
         """What is uploaded next says so."""
 
+    def _send_weights(self, tag: str) -> None:
+        if self.trainer_no_show and not self._leading.round.folded:
+            self._send_dummy_weights(tag)
+        else:
+            super()._send_weights(tag)
+
 
 def _goal_of(config: Config) -> Gate:
     """The gate of an asynchronous aggregator: the config's, or the number of updates that its hyperparameters name.

@@ -14,7 +14,7 @@ from flame.engine.circle import Circle
 from flame.engine.convening import Shares
 from flame.engine.following import Held
 from flame.engine.parts import optimizer_of, says_more
-from flame.errors import RecipeError
+from flame.errors import RecipeError, WorkflowError
 from flame.mode.role import Role
 from flame.mode.training import CHECKED
 from flame.optimizer.abstract import Adapted
@@ -43,6 +43,8 @@ class Ringing(Role):
     _shares: Shares
     _circle: Circle
     _turned: Outcome | None
+    _in_ring: bool
+    _brought = False
 
     @classmethod
     def get_func_tags(cls) -> list[str]:
@@ -79,6 +81,15 @@ class Ringing(Role):
 
     def member_check(self) -> None:
         """Agree with the others of the group on who is in this round's ring."""
+        self._turned, self._in_ring = None, False
+        self._member_check(TAG_RING_ALLREDUCE)
+
+    def _member_check(self, tag: str) -> None:
+        """Say that this worker has a model for a ring, and wait until it is known who is in it.
+
+        A program that changes the model before it is averaged does so before it calls this. One that does not call it
+        turns no ring in this round; all of a group have to leave out the same ones.
+        """
         adapter = self._held.adapter(self.model)
         model = adapter.snapshot(self._surroundings.memory.allocate)
         samples = max(0, int(self.dataset_size or 0))
@@ -87,8 +98,7 @@ class Ringing(Role):
             name, tensors = self.config.name, ", ".join(bad)
             logger.warning("%s does not count in round %s: %s is not finite", name, self._round, tensors)
             samples = 0
-        self._turned = None
-        self._circle.bring(Local(model, self._round, samples))
+        self._bring(Local(model, self._round, samples))
         plan = self._circle.agreed()
         self._in_ring = plan is not None and len(plan.members) > 1
 
@@ -96,8 +106,28 @@ class Ringing(Role):
         """Whether there is anybody to turn this round's ring with."""
         return self._in_ring
 
+    def _bring(self, local: Local) -> None:
+        self._circle.bring(local)
+        self._brought = True
+
+    def _turn(self) -> None:
+        """Turn this round's ring, if one was agreed on.
+
+        Raises:
+            WorkflowError: the program has left it out after the others were told that it takes part.
+        """
+        self._ring_allreduce(TAG_RING_ALLREDUCE)
+        if self._brought:
+            raise WorkflowError(
+                f"{type(self).__name__}._ring_allreduce has not turned the ring that was agreed on, for which the"
+                " others wait: call super()._ring_allreduce(tag), or leave out _member_check as well"
+            )
+
     def _ring_allreduce(self, tag: str) -> None:
         """Turn the ring, as often as it takes until everybody who is left has the mean; then it is the model."""
+        if not self._brought:
+            return
+        self._brought = False
         outcome = self._circle.closed()
         self._turned = outcome
         self.is_committer, self.total_count = outcome.first, outcome.samples

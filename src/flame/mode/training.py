@@ -6,6 +6,8 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from flame.channel.channel import Channel
 from flame.common.custom_abcmeta import abstract_attribute
 from flame.config import Config
@@ -22,6 +24,7 @@ from flame.privacy.combine import refuse_rings
 from flame.selector.feedback import says
 from flame.weights.copied import Lasting
 from flame.weights.layout import Weights
+from flame.weights.plain import out_of
 from flame.wire.message import Order
 
 logger = logging.getLogger(__name__)
@@ -66,6 +69,7 @@ class Trainer(Role):
         self._following = Following(patience_of(self.config))
         self._held = Held()
         self._received: Any = None
+        self._assigned = self._looking = False
         self._begun: Any = None
         self.registry_client = registry_of(self.config)
         self._algorithm = optimizer_of(self.config)
@@ -99,15 +103,21 @@ class Trainer(Role):
 
     @property
     def weights(self) -> Any:
-        """The weights that were received last, in the model's own form, as a private copy."""
-        if self._received is None and self._following.order is not None:
+        """The weights that were received last, in the model's own form, as a private copy.
+
+        Within `_update_weights`, and until they are sent, the model's. What a program assigns takes their place.
+        """
+        if self._received is None and self._looking:
+            adapter = self._held.adapter(self.model)
+            self._received = adapter.as_dict(adapter.snapshot())
+        elif self._received is None and self._following.order is not None:
             order = self._following.order
             self._received = self._held.adapter(self.model).as_dict(self._begun) if order.weights else None
         return self._received
 
     @weights.setter
     def weights(self, value: Any) -> None:
-        self._received = value
+        self._received, self._assigned = value, True
 
     def get(self, tag: str) -> None:
         """Carry out `fetch`, or the program's own function of that tag."""
@@ -188,7 +198,7 @@ class Trainer(Role):
 
     def _take(self, order: Order) -> None:
         """Begin from an order's model."""
-        self._received = None
+        self._received, self._assigned = None, False
         self._round = order.round
         if order.weights is not None:
             adapter = self._held.adapter(self.model)
@@ -196,7 +206,41 @@ class Trainer(Role):
                 self.datasampler.handle_metadata_from_aggregator(metadata)
             said = order.extras.get(self._algorithm.name, {})
             self._begun = self.regularizer.begin(said, order.weights, adapter)
+            self._update_model()
+
+    def _update_model(self) -> None:
+        """Put the received weights into the model; a program may do it otherwise, or change `weights` before.
+
+        Updates tell how far the model has come from what was received, or from what was assigned to `weights`.
+
+        Raises:
+            WeightsError: what was assigned to `weights` does not fit the model.
+        """
+        adapter = self._held.adapter(self.model)
+        if self._received is not None:
+            adapter.load(out_of(self._received, adapter.layout))
+        elif self._begun is not None:
             adapter.load(self._begun)
+
+    def _update_weights(self) -> None:
+        """Runs before the update is made: `weights` are the model's, and what a program makes of them is sent."""
+
+    def _changed(self, received: Weights) -> Weights:
+        """How far the model, or what the program has made of its weights, has come from what was received."""
+        adapter, allocate = self._held.adapter(self.model), self._surroundings.memory.allocate
+        base = out_of(self._received, received.layout) if self._assigned else received
+        self._received, self._assigned, self._looking = None, False, True
+        try:
+            self._update_weights()
+        finally:
+            self._looking = False
+        if self._received is None:
+            return adapter.delta(base, allocate)
+        sent = out_of(self._received, received.layout)
+        delta = Weights(received.layout, allocate(received.nbytes))
+        for out, after, before in zip(delta.segments, sent.segments, base.segments, strict=True):
+            np.subtract(after, before, out=out)
+        return delta
 
     def _unordered(self) -> None:
         """Nobody joined above for as long as the job may run: there is nothing to do here."""
@@ -206,8 +250,7 @@ class Trainer(Role):
         order = self._following.order
         delta = None
         if order is not None and order.weights is not None:
-            delta = self._held.adapter(self.model).delta(order.weights, self._surroundings.memory.allocate)
-            delta = self._refused(delta)
+            delta = self._refused(self._changed(order.weights))
         samples = self._samples
         if samples <= 0:
             logger.warning("%s has no samples in round %s: its update does not count", self.config.name, self._round)

@@ -89,5 +89,6 @@ def _in_order(layout: Layout) -> list[Entry]:
 def _array(value: Any) -> NDArray[Any]:
     """An array, or whatever can become one; tensors are taken to this machine's memory."""
     if hasattr(value, "detach"):
-        value = value.detach().cpu().numpy()
+        tensor = value.detach().cpu()
+        value = (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
     return np.asarray(value)

@@ -81,8 +81,8 @@ class Trainer(Ringing, training.Trainer):
         adapter = self._held.adapter(self.model)
         self._begin_with_base_model()
         self._sit_down(channel)
-        self._circle.bring(Local(adapter.snapshot(self._surroundings.memory.allocate), 0, 0, fresh=True))
-        self._ring_allreduce(TAG_RING_ALLREDUCE)
+        self._bring(Local(adapter.snapshot(self._surroundings.memory.allocate), 0, 0, fresh=True))
+        Ringing._ring_allreduce(self, TAG_RING_ALLREDUCE)  # not yet a round, in which a program has its say
         assert self._turned is not None  # the ring is closed
         self._begin_from_it()
         self._round = self._turned.round + 1
@@ -91,7 +91,7 @@ class Trainer(Ringing, training.Trainer):
     def put(self, tag: str) -> None:
         """Carry out `ring_allreduce`; other tags are not for this role."""
         if tag == TAG_RING_ALLREDUCE:
-            self._ring_allreduce(tag)
+            self._turn()
             self._closed_round()
             self._begin_from_it()
 
@@ -155,9 +155,10 @@ class Trainer(Ringing, training.Trainer):
 
     def _closed_round(self) -> None:
         outcome = self._turned
-        assert outcome is not None  # the ring is closed
-        self._round = outcome.round
         self.regularizer.update()
+        if outcome is None:
+            return  # the program turns no ring in this round
+        self._round = outcome.round
         events = self._surroundings.events
         if events is not None and outcome.first:
             sent = self._channel(TAG_RING_ALLREDUCE).sent_bytes
