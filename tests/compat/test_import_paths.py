@@ -73,6 +73,7 @@ PATHS = [
     ("flame.config", "ChannelConfigs"),
     ("flame.config", "Broker"),
     ("flame.common.constants", "UNIX_SOCKET_PATH"),
+    ("flame.backend.abstract", "AbstractBackend"),
     ("flame.mode.hybrid.trainer", "GROUP_UNIDENTIFIED"),
     ("flame.mode.hybrid.top_aggregator", "GROUP_UNIDENTIFIED"),
     ("flame.mode.horizontal.coord_asyncfl.coordinator", "CHANNEL_TOP_TO_MID_AGG"),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from flame.backend import Backend
 from flame.backend.courier import Courier
@@ -65,7 +65,9 @@ class Transports:
         carrier = self._carriers.get((sort, host))
         if carrier is None:
             # Upstream's `local` is what is called `inproc` here.
-            made: Carrier = lookup("backend", "inproc" if sort == "local" else sort)(self._config, host, self._pool)
+            factory = lookup("backend", "inproc" if sort == "local" else sort)
+            make = _foreign(factory) if hasattr(factory, "create_tx_task") else factory
+            made: Carrier = make(self._config, host, self._pool)
             carrier = self._carriers[sort, host] = made
         return carrier
 
@@ -163,6 +165,17 @@ def mqtt(config: Config, host: str, pool: Pool) -> Carrier:
         return Mqtt(node, courier, host, context, config.network.patience)
 
     return Network(_me(config), CODING, pool, finder)
+
+
+def _foreign(own: Any) -> Callable[[Config, str, Pool], Carrier]:
+    """What makes a carrier of a program's own `AbstractBackend`."""
+
+    def make(config: Config, host: str, pool: Pool) -> Carrier:
+        from flame.channel.foreign import Foreign  # whoever has no such thing does without asyncio
+
+        return Foreign(own(), host, config.job.job_id, config.task_id, config.network.patience)
+
+    return make
 
 
 def _me(config: Config) -> Me:
