@@ -342,6 +342,6 @@ def test_a_coordinated_role_its_tags_and_its_chain(path: str) -> None:
 @pytest.mark.parametrize("package", ["coord_syncfl", "lifl_coord_syncfl"])
 def test_a_coordinated_top_leaves_the_end_to_the_coordinator(package: str) -> None:
     base: Any = import_module(f"flame.mode.horizontal.{package}.top_aggregator").TopAggregator
-    mine = base(None)
+    mine = base(object())
     mine.compose()
     assert "inform_end_of_training" not in [tasklet.alias for tasklet in mine.composer.tasklets()]
