@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from flame.errors import WeightsError
 from flame.weights import Weights, adapters, safetensors
+from flame.weights.plain import out_of
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -128,6 +129,7 @@ def test_as_dict_is_a_private_state_dict(make):
     sent = weights.data.tobytes()
     state = adapter.as_dict(weights)
     assert same(state, model.state_dict())
+    assert out_of(state, adapter.layout).data.tobytes() == sent
     other.load_state_dict(state)
     assert same(frozen(other), frozen(model))
     for tensor in state.values():

@@ -7,7 +7,7 @@ arrays in the model's order, as Keras has them; `array`, one array; `dict`, arra
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -57,8 +57,8 @@ def out_of(values: Any, layout: Layout) -> Weights:
         WeightsError: a tensor is missing, or has another shape.
     """
     entries = _in_order(layout)
-    if isinstance(values, Mapping):
-        found = dict(values)
+    if isinstance(values, Mapping) or (isinstance(values, list | tuple) and any(map(_nested, values))):
+        found = dict(_leaves(values))
     elif isinstance(values, list | tuple):
         if len(values) != len(entries):
             raise WeightsError(f"{len(entries)} arrays are needed, not {len(values)}")
@@ -76,6 +76,19 @@ def out_of(values: Any, layout: Layout) -> Weights:
         exact = entry.dtype.kind == "i" and array.dtype.kind == "f"
         np.copyto(views[entry.name], np.rint(array) if exact else array, casting="unsafe")
     return weights
+
+
+def _nested(value: object) -> bool:
+    return isinstance(value, Mapping | list | tuple)
+
+
+def _leaves(values: Any, inside: str = "") -> Iterator[tuple[str, Any]]:
+    """The tensors of a tree, such as JAX programs have, by the way that leads to each."""
+    for key, value in values.items() if isinstance(values, Mapping) else enumerate(values):
+        if _nested(value):
+            yield from _leaves(value, f"{inside}{key}/")
+        else:
+            yield f"{inside}{key}", value
 
 
 def _in_order(layout: Layout) -> list[Entry]:

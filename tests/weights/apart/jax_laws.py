@@ -15,6 +15,7 @@ from flax.training.train_state import TrainState
 import flame
 from flame.errors import RunError, WeightsError
 from flame.weights import Weights, adapters
+from flame.weights.plain import out_of
 
 
 class Net(nnx.Module):
@@ -64,6 +65,14 @@ def test_loading_a_snapshot_makes_models_equal(made):
     assert one.layout == other.layout and one.layout.entries
     one.load(other.snapshot())
     assert one.snapshot().data.tobytes() == other.snapshot().data.tobytes()
+
+
+def test_what_a_program_sees_of_weights_can_be_made_weights_again(made):
+    adapter = adapters.of(made.one)
+    weights = adapters.of(made.other).snapshot()
+    again = out_of(adapter.as_dict(weights), adapter.layout)
+    for name, array in weights.arrays().items():
+        np.testing.assert_array_equal(again.arrays()[name], array, err_msg=name)
 
 
 def test_delta_is_model_minus_base(made):

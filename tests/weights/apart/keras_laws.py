@@ -9,6 +9,7 @@ from keras import layers
 
 from flame.errors import WeightsError
 from flame.weights import adapters
+from flame.weights.plain import out_of
 
 # Keras's own `get_weights` runs into it with numpy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -62,6 +63,7 @@ def test_weights_are_a_list_as_programs_know_it():
     one, other = model(), trained()
     form = adapters.of(one).as_dict(adapters.of(other).snapshot())
     assert [array.dtype for array in form] == [array.dtype for array in values(other)]
+    assert out_of(form, adapters.of(one).layout).data.tobytes() == adapters.of(other).snapshot().data.tobytes()
     one.set_weights(form)
     for mine, yours in zip(values(one), values(other), strict=True):
         np.testing.assert_array_equal(mine, yours)
