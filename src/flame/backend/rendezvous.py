@@ -161,6 +161,8 @@ class Together(SharedMemory):
         return self._rendezvous.strangers
 
     def close(self) -> None:
-        """Leave: nobody new comes in, and what was sent is delivered."""
+        """Leave: nobody new comes in, what was sent is delivered, and everybody is told."""
         self._rendezvous.close()
+        for end in list(self._sinks):
+            self.leave(end)
         super().close()
