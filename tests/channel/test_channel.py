@@ -23,8 +23,7 @@ from flame.channel import VAL_CH_STATE_RECV, VAL_CH_STATE_SEND
 from flame.channel.channel import Channel, Wiring
 from flame.channel.coding import CODING
 from flame.common.fiber import Fiber, Hub
-from flame.engine.following import Following
-from flame.errors import DeadlinePassed, EncodeError, PeerLost
+from flame.errors import DeadlinePassed, EncodeError
 from flame.mode.message import MessageType
 from flame.selector.default import Default
 from flame.selector.random import Random as SomeOfThem
@@ -74,9 +73,9 @@ class Room:
     def work(self, end: str, program: Callable[[], None]) -> None:
         self.posts[end].fiber = self.hub.spawn(program, end)
 
-    def leave(self, end: str, *, goodbye: bool = False) -> None:
+    def leave(self, end: str) -> None:
         self.backend.detach(end)
-        self.directory.leave(end, goodbye=goodbye)
+        self.directory.leave(end)
 
 
 def test_values_go_back_and_forth() -> None:
@@ -223,30 +222,6 @@ def test_what_a_peer_sent_before_it_left_can_be_received_then_nothing() -> None:
     assert server.recv("k")[0] == "last words"
     assert server.recv("k") == (None, None)
     assert not server.send("k", "are you there?")
-
-
-@pytest.mark.parametrize("orders", [0, 1])
-@pytest.mark.parametrize("goodbye", [True, False])
-def test_who_joins_after_the_last_order_has_nothing_to_do(orders: int, goodbye: bool) -> None:
-    """If who leads says goodbye; one that dies, or goes between two orders, is missed."""
-    room, got = Room(), []
-    server, client = room.sit("s", "server", "client"), room.sit("k", "client", "server")
-    following = Following(1.0)
-
-    def work() -> None:
-        try:
-            for _ in range(orders + 1):
-                got.append(following.fetch(client))
-        except PeerLost as lost:
-            got.append(lost)
-
-    room.work("k", work)
-    room.work("s", lambda: room.leave("s", goodbye=goodbye))
-    if orders:
-        server.post(["k"], Order(1, None, False))
-    room.hub.run()
-    last = got[-1]
-    assert last is None if goodbye and not orders else isinstance(last, PeerLost)
 
 
 def test_who_comes_back_is_not_asked_what_the_old_one_was() -> None:

@@ -18,14 +18,13 @@ class Seat(NamedTuple):
 class Members:
     """The ends of one role in one group of one channel, in the order in which they joined."""
 
-    __slots__ = ("_bade", "_ends", "_left", "_listed", "_missing", "_watchers", "version")
+    __slots__ = ("_ends", "_left", "_listed", "_missing", "_watchers", "version")
 
     def __init__(self) -> None:
         self.version = 0
         self._ends: dict[str, None] = {}
         self._left: dict[str, int] = {}
         self._missing: set[str] = set()
-        self._bade: set[str] = set()
         self._listed: list[str] | None = None
         self._watchers: list[Callable[[], None]] = []
 
@@ -53,10 +52,6 @@ class Members:
         """Whether an end was cut off, which is not known to have ended: it may come back by itself."""
         return end in self._missing
 
-    def bade(self, end: str) -> bool:
-        """Whether an end has said goodbye: it ended by itself, as its program wanted or because it raised."""
-        return end in self._bade
-
     def watch(self, changed: Callable[[], None]) -> None:
         """Call `changed()` whenever somebody joins or leaves, or is given up."""
         self._watchers.append(changed)
@@ -65,19 +60,16 @@ class Members:
         """Let an end join; it is no error if it has already."""
         if end not in self._ends:
             self._missing.discard(end)
-            self._bade.discard(end)
             self._ends[end] = None
             self._notify()
 
-    def remove(self, end: str, *, missing: bool = False, goodbye: bool = False) -> None:
+    def remove(self, end: str, *, missing: bool = False) -> None:
         """Let an end leave; it is no error if it has already."""
         if end in self._ends:
             del self._ends[end]
             self._left[end] = self.left(end) + 1
             if missing:
                 self._missing.add(end)
-            if goodbye:
-                self._bade.add(end)
             self._notify()
 
     def give_up(self, end: str) -> None:
@@ -118,14 +110,14 @@ class Directory:
             self._seats.setdefault(seat.end, []).append(seat)
             self.members(seat.channel, seat.group, seat.role).add(seat.end)
 
-    def leave(self, end: str, *, missing: bool = False, goodbye: bool = False) -> None:
-        """Let an end leave every channel that it is on; it may be that it is only missing, or has said goodbye."""
+    def leave(self, end: str, *, missing: bool = False) -> None:
+        """Let an end leave every channel that it is on; it may be that it is only missing."""
         self._hosts.pop(end, None)
         seats = self._seats.pop(end, [])
         if missing and seats:
             self._missing[end] = seats
         for seat in seats:
-            self.members(seat.channel, seat.group, seat.role).remove(end, missing=missing, goodbye=goodbye)
+            self.members(seat.channel, seat.group, seat.role).remove(end, missing=missing)
 
     def give_up(self, end: str) -> None:
         """An end that is missing will not come back, or has come back as somebody new."""

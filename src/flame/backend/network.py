@@ -113,7 +113,7 @@ class Network:
                 self.directory.seat(item.seats, item.number)
             elif isinstance(item, Left):
                 for end in self.directory.ends_in(item.number) if item.end is None else [item.end]:
-                    self.directory.leave(end, missing=item.missing, goodbye=item.goodbye)
+                    self.directory.leave(end, missing=item.missing)
             elif isinstance(item, Ended):
                 self.directory.give_up(item.end)
             elif isinstance(item, FlameError):

@@ -264,10 +264,9 @@ class Node:
             why: what is known of it.
             missing: whether it may come back by itself.
         """
-        goodbye = any(head.kind == speech.LEAVE for head, _ in peer.inbox)  # behind a message that is still being read
         self.let_go(peer, why)
         if peer.session.open:
-            self._mailbox.put(Left(peer.number, None, why, missing, goodbye))
+            self._mailbox.put(Left(peer.number, None, why, missing))
         elif peer.before is not None:
             self._mailbox.put(Left(peer.before, None, why, missing))
 
@@ -381,7 +380,7 @@ class Node:
             # Nothing is closed when it goes; it waits until it knows that this has been heard.
             self._confirm()
             self._courier.later(1.0, lambda: self.forget(peer, "it has left") if peer.leaving else None)
-        self._mailbox.put(Left(peer.number, end, "it has left", goodbye=True))
+        self._mailbox.put(Left(peer.number, end, "it has left"))
 
     def _delivered(self, peer: Peer, head: Head, body: bytes | None) -> bool:
         """Put a message down for the program; False if its buffers are on their way, or the program has enough."""

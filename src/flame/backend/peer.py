@@ -142,16 +142,12 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """Ends have gone; `end` None for everybody of the peer.
-
-    They are `missing` if they may come back by themselves; they have said `goodbye` if they ended by themselves.
-    """
+    """Ends have gone; `end` None for everybody of the peer. They are `missing` if they may come back by themselves."""
 
     number: int
     end: str | None
     why: str
     missing: bool = False
-    goodbye: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,8 +161,6 @@ class Together(SharedMemory):
         return self._rendezvous.strangers
 
     def close(self) -> None:
-        """Leave: nobody new comes in, what was sent is delivered, and everybody is told."""
+        """Leave: nobody new comes in, and what was sent is delivered."""
         self._rendezvous.close()
-        for end in list(self._sinks):
-            self.leave(end)
         super().close()

@@ -204,7 +204,7 @@ class SharedMemory:
         elif head.kind == LEAVE:
             end = self._name(head.source)
             if self.directory.host_of(end) == host:
-                self.directory.leave(end, goodbye=True)
+                self.directory.leave(end)
         elif head.kind == HELLO and self.on_hello is not None:
             self.on_hello(host, head)
 

@@ -199,10 +199,6 @@ class Channel:
         """Whether a peer was there, and is known to have ended."""
         return not self.has(end) and self.left(end) > 0 and not self._members.missing(end)
 
-    def bade(self, end: str) -> bool:
-        """Whether a peer has said goodbye: it was not killed or cut off."""
-        return self._members.bade(end)
-
     def wait(self, condition: Callable[[], object], what: str, timeout: float | None = None) -> bool:
         """Wait until something is so that a message, or a peer that comes or goes, can bring about.
 

@@ -149,10 +149,6 @@ class Desk:
         word = self._waiting()
         if word is None:
             assert self._coordinator is not None  # it has moved on: by a word, or by going
-            if not self._heard and self._channel.bade(self._coordinator):
-                logger.warning("the coordinator left without a word for this worker: it came too late")
-                self.over = True
-                return False
             raise PeerLost(self._coordinator, "the coordinator left before it ended the training")
         self._take()
         self.over = word.end

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from flame.channel.channel import Channel
@@ -10,8 +9,6 @@ from flame.errors import PeerLost, RunError
 from flame.weights import adapters
 from flame.weights.layout import Weights
 from flame.wire.message import Order, Update
-
-logger = logging.getLogger(__name__)
 
 
 class Following:
@@ -34,8 +31,7 @@ class Following:
     def fetch(self, channel: Channel) -> Order | None:
         """The next order; None if there is nothing to do here: nobody came in time, or the training was over.
 
-        A peer above that is cut off is waited for: it may ask again once it can. One that says goodbye to somebody whom
-        it has never asked for anything had ended the training before that one came.
+        A peer above that is cut off is waited for: it may ask again once it can.
 
         Raises:
             PeerLost: the peer above went without an end of training.
@@ -49,9 +45,6 @@ class Following:
         message = channel.take(end)
         while message is None:
             if channel.empty() and not channel.await_return(end, self._patience_s):
-                if self._leader is None and channel.bade(end):
-                    logger.warning("%s left without an order for this worker: it came too late", channel.readable(end))
-                    return None
                 raise PeerLost(end, "it left before it ended the training")
             end = _speaks(channel) or end
             message = channel.take(end)
