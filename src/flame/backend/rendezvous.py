@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -80,7 +81,7 @@ class Rendezvous:
             self._path.unlink(missing_ok=True)
         door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         # It gets its name when it can be knocked at: a neighbour would take a door that does not answer for a dead one.
-        early = self._path.with_name(f".{os.getpid()}")
+        early = self._path.with_name(f".{threading.get_native_id()}")
         early.unlink(missing_ok=True)
         door.bind(str(early))
         door.listen(128)
