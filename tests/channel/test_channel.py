@@ -401,6 +401,25 @@ def test_of_three_one_of_which_is_killed_three_items_come(serve: Any) -> None:
     assert items == {"k0": "and again", "k1": None, "k2": "and again"}
 
 
+def test_the_last_message_is_for_those_who_come_before_its_sender_leaves_too() -> None:
+    room = Room()
+    top = room.sit("top", "aggregator", "trainer")
+    early = room.sit("early", "trainer", "aggregator")
+    said: list[Any] = []
+
+    def lead() -> None:
+        top.post_last(Order(1, None, True))
+        late = room.sit("late", "trainer", "aggregator")
+        top.tell_latecomers()
+        said.append(late.take("top"))
+
+    room.work("top", lead)
+    room.work("early", lambda: said.append(early.take("top")))
+    room.hub.run()
+    assert [order.end for order in said] == [True, True]
+    assert early.unread() is None  # it was told once
+
+
 @pytest.mark.timeout(5)
 def test_a_broadcast_right_before_the_end_is_delivered(serve: Any) -> None:
     def goodbye(channel: Channel) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -84,6 +85,20 @@ def test_trainers_of_an_aggregator_that_is_killed_end_with_an_error(machine: Mac
 def test_who_comes_after_the_end_ends_well(machine: Machine) -> None:
     """Nobody is there any more: a trainer waits no longer than its job may run."""
     ok(machine.start("trainer", {**trainer(), "maxRunTime": 1}, "site"))
+
+
+def test_who_joins_during_the_last_words_has_nothing_to_do(machine: Machine) -> None:
+    """The aggregator has told everybody that it is over, and is still saving the model when one more comes."""
+    top = machine.start("aggregator", aggregator(hyper={"saveWhen": "go"}), "top")
+    site = machine.start("trainer", trainer(), "site")
+    until(machine.sign("top", "saving").exists, "the model to be saved")
+    late = machine.start("trainer", trainer(), "late")
+    until(machine.sign("late", "loading").exists, "the late trainer loads")
+    time.sleep(0.5)  # it joins, and waits for an order
+    (machine.folder / "go").touch()
+    ok(top), ok(site)
+    status, diary, err = finished(late, within_s=8)
+    assert (status, diary) == (0, []), err
 
 
 @pytest.mark.parametrize("machine", ["shm"], indirect=True)

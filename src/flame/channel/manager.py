@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import random
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from flame.backend.directory import Seat
@@ -13,6 +14,7 @@ from flame.channel.coding import Message
 from flame.channel.packing import packing_of
 from flame.channel.surroundings import Surroundings, around
 from flame.config import Config
+from flame.errors import ChannelError
 from flame.selector import Selector
 from flame.selector.making import selector_of
 
@@ -120,6 +122,10 @@ class ChannelManager:
         if not self._closed:
             self._closed = True
             atexit.unregister(self.cleanup)
+            if self.surroundings.fiber is None:
+                with suppress(ChannelError):  # the way to the others is broken, and nobody can be told
+                    for channel in self._channels.values():
+                        channel.tell_latecomers()
             self.surroundings.close()
 
     def deliver(self, channel: str, source: str, message: object) -> None:

@@ -134,8 +134,7 @@ class TopAggregator(Role):
 
     def inform_end_of_training(self) -> None:
         """Tell everybody below that there will be no more orders."""
-        channel = self._channel(TAG_DISTRIBUTE)
-        channel.post(channel.all_ends(), Order(self._round, None, True))
+        self._channel(TAG_DISTRIBUTE).post_last(Order(self._round, None, True))
 
     def save_metrics(self) -> None:
         """Hand this round's metrics on and start afresh."""
@@ -364,8 +363,7 @@ class MiddleAggregator(Role):
 
     def inform_end_of_training(self) -> None:
         """Tell everybody below that there will be no more orders."""
-        channel = self._channel(TAG_DISTRIBUTE)
-        channel.post(channel.all_ends(), Order(self._round, None, True))
+        self._channel(TAG_DISTRIBUTE).post_last(Order(self._round, None, True))
 
     def compose(self) -> None:
         """Set up, then fetch, distribute, aggregate, upload and evaluate until the end comes from above."""

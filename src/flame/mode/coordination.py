@@ -77,7 +77,7 @@ class Coordinating(Role):
     def inform_end_of_training(self) -> None:
         """Tell everybody in every tier that there will be no more rounds."""
         for channel in self._tiers:
-            channel.post(channel.all_ends(), Order(self._round, None, True))
+            channel.post_last(Order(self._round, None, True))
 
     def _await_everybody(self) -> None:
         """Wait until somebody is in each tier, and at first as many trainers as the config asks for.

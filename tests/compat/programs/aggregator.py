@@ -3,6 +3,7 @@
 import argparse
 import json
 import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,12 @@ class StepAggregator(TopAggregator):
             signal.pause()
         self.diary.append(float(self.model[1][0]))
         self.update_metrics({"first": float(self.model[1][0])})
+
+    def save_model(self) -> None:
+        Path(f"{self.config.task_id}.saving").touch()
+        when = self.config.hyperparameters.to_dict().get("saveWhen")
+        while when and not Path(when).exists():
+            time.sleep(0.01)
 
 
 if __name__ == "__main__":
