@@ -119,5 +119,5 @@ def test_a_server_that_cannot_begin_says_why(
 def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(cli_server, "NEEDED", ("json", "a_package_that_is_not_there"))
     assert cli.main(["server"]) == 2
-    said = "a_package_that_is_not_there: is not installed (pip install 'flame-fl[control]')"
+    said = "flame server: needs a_package_that_is_not_there (pip install 'flame-fl[control]')"
     assert said in capsys.readouterr().err

@@ -59,7 +59,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _run(arguments: argparse.Namespace) -> int:
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
-        raise ConfigError(", ".join(missing), "is not installed", "pip install 'flame-fl[control]'")
+        raise ConfigError("flame server", f"needs {', '.join(missing)}", "pip install 'flame-fl[control]'")
     _serve(arguments)
     return 0
 
