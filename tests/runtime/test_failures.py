@@ -240,6 +240,28 @@ def test_an_interrupt_ends_everything(hanging: Started, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "report.html").is_file()
 
 
+def test_an_interrupt_that_another_thread_takes_ends_everything(tmp_path: Path) -> None:
+    """As a BLAS's threads may: the main one, which waits for its hosts, is not woken by it."""
+    job_folder(tmp_path, **{"trainer/main.py": HANGS})
+    entry = """
+import pathlib, signal, sys, threading, time
+from flame.cli import main
+
+def interrupt():
+    while len(list(pathlib.Path().glob("hangs-*"))) < 2:
+        time.sleep(0.01)
+    time.sleep(0.5)  # the main thread waits
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+threading.Thread(target=interrupt, daemon=True).start()
+sys.exit(main(sys.argv[1:]))
+"""
+    command = [sys.executable, "-c", entry, "run", ".", "--hosts", "2", "--out", "out"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30)
+    assert ended.returncode == 130, ended.stderr
+    assert ended.stderr.splitlines()[-1] == "flame: interrupted; nothing is left running"
+
+
 def test_a_request_to_end_ends_everything_and_leaves_a_record(hanging: Started, tmp_path: Path) -> None:
     """SIGTERM, as `timeout` and batch systems send it."""
     hosts = children(hanging.pid)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import math
 import os
 import selectors
 import signal
@@ -29,6 +30,9 @@ from flame.registry.journal import Checkpoint
 from flame.runtime.checkpoints import Checkpoints
 from flame.runtime.host import Host, Plan
 from flame.runtime.reports import Command, Done, Failed, Idle, Inbox, Outbox, Report, Stream, framed
+
+LOOK_UP_S = 1.0
+"""How long an interrupt may go unnoticed that another thread of this process has taken: it does not end a wait."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -217,7 +221,7 @@ class Launch:
             for child in self._children.values():
                 poller.register(child.inbox.sock, selectors.EVENT_READ, child)
             while any(child.done is None for child in self._children.values()):
-                for key, _ in poller.select(self._in_time()):
+                for key, _ in poller.select(min(self._in_time(), LOOK_UP_S)):
                     child = key.data
                     for report in child.inbox.read():
                         self._take(child, report)
@@ -228,10 +232,10 @@ class Launch:
                 if self._checkpoints is None or not self._checkpoints.open:
                     self._look_for_deadlock()
 
-    def _in_time(self) -> float | None:
-        """How many seconds of the job's time are left; None for no end. Raises RunError when it is over."""
+    def _in_time(self) -> float:
+        """How many seconds of the job's time are left. Raises RunError when it is over."""
         if self._ends is None:
-            return None
+            return math.inf
         left = self._ends - now()
         if left <= 0:
             raise RunError(
