@@ -44,6 +44,15 @@ class Members:
         """The ends that are or were there."""
         return [*self.ends(), *(end for end in self._left if end not in self._ends)]
 
+    @property
+    def several(self) -> bool:
+        """Whether more than one end is or was there."""
+        return len(self._ends) + len(self._left) > 1 and len(self.ever()) > 1
+
+    def among(self, ends: Iterable[str]) -> list[str]:
+        """Those of some ends that are there."""
+        return [end for end in ends if end in self._ends]
+
     def left(self, end: str) -> int:
         """How many times an end has left: who comes back is somebody new, who was not asked what the old one was."""
         return self._left.get(end, 0)

@@ -163,6 +163,11 @@ class Channel:
         """Every peer that is or was there: some may have ended before this worker has looked."""
         return [end for end in self._members.ever() if end != self._seat.end]
 
+    @property
+    def several(self) -> bool:
+        """Whether more than one peer is or was there."""
+        return self._members.several and (self._seat.role != self._other_role or len(self.ever()) > 1)
+
     def ends_digest(self) -> str:
         """32 hex digits that are the same for all who see the same group, themselves included; "" if nobody is chosen.
 
@@ -260,7 +265,7 @@ class Channel:
         def settled() -> bool:
             return not self.empty() or self._met or self.unread() is not None
 
-        return self._wait(settled, lambda: f"somebody to join as {self._other_role}", timeout)
+        return self._met or self._wait(settled, lambda: f"somebody to join as {self._other_role}", timeout)
 
     def await_return(self, end: str, timeout: float, *, anew: bool = False) -> bool:
         """Wait for a peer that was cut off; whether it is there again within `timeout` seconds.
@@ -525,7 +530,9 @@ class Channel:
 
     def _post(self, ends: Sequence[str], message: Message, way: str = "send") -> None:
         self.moved += 1
-        there = [end for end in ends if self.has(end)]
+        there = self._members.among(ends)
+        if self._seat.role == self._other_role:
+            there = [end for end in there if end != self._seat.end]
         if there:
             message = plain(message) if self._packing is None else self._packing.of(message)
         nbytes = self._wiring.backend.send(self._seat.channel, self._seat.end, there, message)

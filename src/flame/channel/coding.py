@@ -39,11 +39,14 @@ class Sealed:
 
 Message = Order | Update | Sealed
 
+_Record = (Order, Update)
+"""Made once: it is asked for with every message."""
+
 
 def _to_payload(message: object) -> Payload:
     if isinstance(message, Sealed):
         return message.payload
-    assert isinstance(message, Order | Update)
+    assert isinstance(message, _Record)
     return message.to_payload(keys=MessageType)
 
 
@@ -55,12 +58,14 @@ def _from_payload(payload: Payload) -> object:
 def _size_of(message: object) -> int:
     if isinstance(message, Sealed):
         return message.payload.nbytes
-    assert isinstance(message, Order | Update)
-    small = packed(message.weights)
-    size = sum(weights.nbytes for said in message.extras.values() for weights in _weights_in(said))
-    if small is not None:
-        return size + small.packed_nbytes
-    return size if message.weights is None else size + message.weights.nbytes
+    assert isinstance(message, _Record)
+    size, weights = 0, message.weights
+    if weights is not None:
+        small = packed(weights)
+        size = weights.nbytes if small is None else small.packed_nbytes
+    if message.extras:
+        size += sum(each.nbytes for said in message.extras.values() for each in _weights_in(said))
+    return size
 
 
 def _weights_in(said: Any) -> Iterator[Weights]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from flame.channel.coding import Message, read_back, written
 from flame.channel.packing import signed
 
 
-class Came(NamedTuple):
+class Came(msgspec.Struct, frozen=True, gc=False):
     """A message that has come.
 
     Attributes:

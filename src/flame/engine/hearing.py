@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
+
+import msgspec
 
 from flame.backend.pool import Pool
 from flame.engine.fold import SMALL, WeightedMean
@@ -14,8 +16,10 @@ from flame.weights.layout import Layout, Weights
 from flame.wire.message import Update
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Heard:
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class Heard(msgspec.Struct, frozen=True, eq=False, gc=False):
     """What was said with one update.
 
     Attributes:
@@ -38,6 +42,8 @@ def heard(end: str, update: Update, name: str) -> Heard:
         RunError: something else than values by name was said.
         PeerLost: some of it lay with a peer that has gone.
     """
+    if not update.extras:
+        return Heard(end, update.samples, _NOTHING, _NOTHING)
     said: Any = update.extras.get(name, {})
     if not isinstance(said, dict):
         raise RunError(f"{end} said a {type(said).__name__} in extras[{name!r}]; values by name are due")
@@ -49,7 +55,9 @@ def heard(end: str, update: Update, name: str) -> Heard:
 
 def not_finite(said: Heard) -> bool:
     """Whether what was said holds a NaN or an infinity; large weights are not looked through: it costs a pass."""
-    return any(each.layout.size <= SMALL and each.not_finite() for each in said.weights.values())
+    return bool(said.weights) and any(
+        each.layout.size <= SMALL and each.not_finite() for each in said.weights.values()
+    )
 
 
 class Hearing:
@@ -66,12 +74,13 @@ class Hearing:
 
     def note(self, said: Heard) -> Heard:
         """The update that it was said with counts; returns what is kept of it, without weights."""
-        self._heard.append(Heard(said.end, said.samples, said.plain, {}))
-        return self._heard[-1]
+        note = Heard(said.end, said.samples, said.plain, _NOTHING) if said.weights else said
+        self._heard.append(note)
+        return note
 
     def holds(self, note: Heard) -> bool:
         """Whether it still counts."""
-        return note in self._heard
+        return any(each is note for each in reversed(self._heard))
 
     def fold(self, said: Heard, layout: Layout, weighs: tuple[float, float]) -> None:
         """Fold the weights in what was said; there is no way back.

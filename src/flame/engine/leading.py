@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 
 from flame.backend.pool import Pool
@@ -36,7 +36,7 @@ MOST_PACKED = 2
 """So many models' bytes of packed updates may lie here until they are summed; those that lie with peers take none."""
 
 
-class Said(NamedTuple):
+class Said(msgspec.Struct, frozen=True, gc=False):
     """What a selector is told of an answer.
 
     Attributes:
@@ -84,7 +84,7 @@ class Leading:
         self._away: list[tuple[str, Weights, int]] = []
         self._packed_bytes = 0
         self._there = 0
-        self._of: Counter[str] = Counter()
+        self._of: dict[str, int] = {}
         self._given: dict[str, float] = {}
 
     @property
@@ -220,7 +220,7 @@ class Leading:
             self._gone(channel, end)
         elif isinstance(message, Update):
             said = self._said(channel, end, message)
-            heard_by(channel.selector, end, *said)
+            heard_by(channel.selector, end, said.round, said.seconds, said.said)
             if self.sampling is not None:
                 self.sampling.heard(channel, end, message, said.seconds)
             if self.clock is not None:
@@ -339,12 +339,12 @@ class Leading:
         verdict = self._round.offer(end, update.round, update.samples, empty=empty)
         if verdict is Verdict.FOLDED:
             assert update.weights is not None  # FOLDED says so
-            self._of[end] += 1
+            self._of[end] = self._of.get(end, 0) + 1
             here = update.weights.source is None
             if not here:
                 self._away.append((end, update.weights, update.samples))
             reader = self._memory.reader(update.weights.data) if here else None
-            plain = {**said.plain, **said.weights}
+            plain = {**said.plain, **said.weights} if said.weights else said.plain
             weighs = self._optimizer.weigh(update.samples, self._round.number - update.round, plain)
             answer = None if self._meet is None else self._answer(end, update)
             self._fold.add(update.weights, update.samples, reader, weighs, answer)

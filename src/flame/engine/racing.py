@@ -9,6 +9,8 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
+
 from flame.channel.channel import Channel
 from flame.engine.arrivals import Arrivals
 from flame.engine.gate import Within
@@ -46,7 +48,7 @@ class Racing(Leading):
         busy: dict[str, Any] = {}
         if isinstance(self._arrivals, Simulated):  # everybody else is idle when a round is over, or not known to be
             for end, said in self._late.items():
-                busy[end] = (self._given.get(end, 0.0), self._arrivals.due(end), said and tuple(said))
+                busy[end] = (self._given.get(end, 0.0), self._arrivals.due(end), said and msgspec.structs.astuple(said))
         return {**super().state(), "busy": busy}
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -110,7 +112,7 @@ class Racing(Leading):
         del self._busy[end]
         if said is not None:
             logger.info("an update of %s for round %s is passed over: it is late", end, said.round)
-            heard(channel.selector, end, *said)
+            heard(channel.selector, end, said.round, said.seconds, said.said)
 
     def _late_answer(self, channel: Channel, end: str) -> Said | None:
         """What the selector is told of a late answer; None if the peer has gone."""

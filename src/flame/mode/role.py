@@ -191,8 +191,10 @@ class Role(metaclass=ABCMeta):
 
         In a program that runs by itself and has set up no logging, log lines are written as upstream's are.
         """
-        self.composer.observer = self._observe
-        if surroundings() is None:
+        found = surroundings()
+        events = found.events if isinstance(found, Surroundings) else None
+        self.composer.observer = self._observe if events is None or self._records else events.tasklet
+        if found is None:
             set_up_logging()
             if self.config.checkpoint.dir:
                 import_module("flame.mode.durable").Durable(self)

@@ -189,7 +189,7 @@ class Trainer(Role):
             self._unordered()
             return
         events, leader = self._surroundings.events, self._following.leader
-        if events is not None and leader is not None and len(channel.ever()) > 1:
+        if events is not None and leader is not None and channel.several:
             events.ordered(leader, order.round)
         self._work_done = order.end
         self.fetch_success = True
@@ -202,7 +202,7 @@ class Trainer(Role):
         self._round = order.round
         if order.weights is not None:
             adapter = self._held.adapter(self.model)
-            if metadata := told(order):
+            if order.extras and (metadata := told(order)):
                 self.datasampler.handle_metadata_from_aggregator(metadata)
             said = order.extras.get(self._algorithm.name, {})
             self._begun = self.regularizer.begin(said, order.weights, adapter)
@@ -247,7 +247,7 @@ class Trainer(Role):
         self._work_done = self.fetch_success = True
 
     def _send_weights(self, tag: str) -> None:
-        order = self._following.order
+        order, channel = self._following.order, self._channel(tag)
         delta = None
         if order is not None and order.weights is not None:
             delta = self._refused(self._changed(order.weights))
@@ -257,13 +257,14 @@ class Trainer(Role):
         said = {} if delta is None else self._said(delta)
         self.regularizer.update()
         worked = samples
-        said |= self._chosen_by(self._channel(tag)) | of_trainer(self.datasampler.get_metadata())
+        said |= self._chosen_by(channel)
+        said |= of_trainer(self.datasampler.get_metadata())
         if delta is not None:
             delta, samples = self._protected(delta, samples, said)
-        extras = {**said, **self.privacy.stamp}
+        extras = said | self.privacy.stamp
         if self._work is not None and order is not None:
             extras[NAME] = self._work.done(order, worked)
-        self._following.answer(self._channel(tag), delta, samples, extras)
+        self._following.answer(channel, delta, samples, extras)
         self._received = self._begun = None
 
     def _protected(self, delta: Weights, samples: int, said: dict[str, Any]) -> tuple[Weights | None, int]:

@@ -17,9 +17,9 @@ A middle aggregator passes on what the server tells, hears what those below it s
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,8 +35,7 @@ Perturb = Callable[[int, slice, NDArray[np.float64]], None]
 """Adds noise to a block of a mean: the number of the segment, which of its elements, and their values."""
 
 
-@dataclass(frozen=True, slots=True)
-class Trained:
+class Trained(msgspec.Struct, frozen=True):
     """What a trainer knows of the round that it has trained in.
 
     Attributes:

@@ -77,7 +77,7 @@ class Host:
         self.rows: list[tuple[str, str, str, int, float, dict[str, Any]]] = []
         self.spans: list[tuple[str, str, str, int, float, float]] = []
         self.most_spans = MOST_SPANS // plan.hosts
-        self.totals: dict[tuple[str, str], list[float]] = {}
+        self.totals: dict[str, dict[str, list[float]]] = {}
         self.workers: list[Worker] = []
         self.keeper = Keeper(self, plan.every, plan.found)
         self.finished = self.never_asked = 0
@@ -144,7 +144,11 @@ class Host:
 
     def _done(self) -> Done:
         sent, received = self.backend.traffic
-        totals = [(role, alias, int(n), seconds) for (role, alias), (n, seconds) in sorted(self.totals.items())]
+        totals = [
+            (role, alias, int(n), seconds)
+            for role, by_alias in sorted(self.totals.items())
+            for alias, (n, seconds) in sorted(by_alias.items())
+        ]
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         sent_bytes, messages = self.backend.sent_bytes, self.backend.sent_messages
         return Done(sent, received, sent_bytes, messages, self.spans, totals, self.never_asked, peak)
@@ -164,6 +168,7 @@ class Worker:
         "role",
         "round_started",
         "running",
+        "totals",
         "touched",
         "turn",
         "urgent",
@@ -176,6 +181,7 @@ class Worker:
         self.urgent = urgent
         self.name = host.plan.names[config.task_id]
         self.turn = Turn(self.name)
+        self.totals = host.totals.setdefault(config.role, {})
         self.early: list[tuple[str, str, object]] = []
         self.running = self.touched = False
         self.fiber: Fiber | None = None
@@ -229,9 +235,9 @@ class Worker:
     def tasklet(self, alias: str, start: float, seconds: float) -> None:
         """A tasklet has run."""
         host = self.host
-        total = host.totals.get((self.config.role, alias))
+        total = self.totals.get(alias)
         if total is None:
-            total = host.totals[self.config.role, alias] = [0, 0.0]
+            total = self.totals[alias] = [0, 0.0]
         total[0] += 1
         total[1] += seconds
         if alias == "distribute" and not self.first_order:
@@ -291,7 +297,8 @@ class Worker:
             self.turn.open = False
         else:
             self.touched = True
-            self.host.streams.begin(self.turn)
+            if not self.turn.open:
+                self.host.streams.begin(self.turn)
 
 
 def _as_file(name: str) -> str:

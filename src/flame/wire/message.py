@@ -106,6 +106,8 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 }
 """The exact types that a field may have. `value` may have any."""
 
+_FIELDS = {kind: [(name, _TYPES.get(name)) for name in record.__struct_fields__] for kind, record in _KINDS.items()}
+
 
 def read(payload: Payload, *, keys: Keys | None = None) -> Message:
     """The record behind a payload, of whatever kind it is.
@@ -133,11 +135,10 @@ def _write(kind: str, values: Sequence[object], keys: Keys | None) -> Payload:
 
 def _fault(kind: str, values: Sequence[object]) -> str:
     """What is wrong with the fields of a record; "" if nothing is."""
-    names = _KINDS[kind].__struct_fields__
-    if len(values) != len(names):
-        return f"{kind}: {len(values)} fields; there should be {len(names)}"
-    for name, value in zip(names, values, strict=True):
-        allowed = _TYPES.get(name)
+    fields = _FIELDS[kind]
+    if len(values) != len(fields):
+        return f"{kind}: {len(values)} fields; there should be {len(fields)}"
+    for (name, allowed), value in zip(fields, values, strict=True):
         if allowed and (type(value) not in allowed or (type(value) is int and value < 0)):
             return f"{kind}.{name}: {value!r:.40} may not stand here"
     return ""

@@ -23,6 +23,9 @@ from flame.wire.arrays import Bytes
 from flame.wire.form import MAX_DEPTH, Buffer, Keys
 
 
+_HERE = (bytes, bytearray, memoryview, np.ndarray)
+
+
 class Reader:
     """One message being read."""
 
@@ -59,11 +62,14 @@ class Reader:
     def value(self, depth: int) -> Any:
         """The next value."""
         op = next(self.ops)
-        if op == ".":
-            return next(self.atoms)
-        if op not in _READ:
+        return next(self.atoms) if op == "." else self.of(op, depth)
+
+    def of(self, op: str, depth: int) -> Any:
+        """The next value, whose letter is not that of an atom."""
+        read = _READ.get(op)
+        if read is None:
             raise DecodeError(f"unknown letter {op!r} in the program")
-        return _READ[op](self, depth)
+        return read(self, depth)
 
     def key(self, depth: int) -> Any:
         """The next value, which is to be a dict's key."""
@@ -118,7 +124,7 @@ def as_bytes(buffer: Buffer) -> Bytes:
     """
     if isinstance(buffer, np.ndarray) and buffer.dtype == np.uint8 and buffer.ndim == 1:
         return buffer
-    if not isinstance(buffer, bytes | bytearray | memoryview | np.ndarray):
+    if not isinstance(buffer, _HERE):
         return buffer.load()
     try:
         return np.frombuffer(buffer, np.uint8)
@@ -133,8 +139,12 @@ def _deeper(depth: int) -> int:
 
 
 def _list(reader: Reader, depth: int) -> list[Any]:
-    depth = _deeper(depth)
-    return [reader.value(depth) for _ in range(reader.count())]
+    depth, ops, atoms = _deeper(depth), reader.ops, reader.atoms
+    items = []
+    for _ in range(reader.count()):
+        op = next(ops)
+        items.append(next(atoms) if op == "." else reader.of(op, depth))
+    return items
 
 
 def _tuple(reader: Reader, depth: int) -> tuple[Any, ...]:
@@ -151,6 +161,8 @@ def _flat_tuple(reader: Reader, depth: int) -> tuple[Any, ...]:
 
 def _flat_dict(reader: Reader, depth: int) -> dict[Any, Any]:
     count = reader.count()
+    if not count:
+        return {}
     atoms = reader.slice(2 * count)
     return _unique(dict(zip(atoms[:count], atoms[count:], strict=True)), count)
 
@@ -252,7 +264,7 @@ def _packed_weights(reader: Reader, depth: int) -> Weights:
 
 def _left_or_here(buffer: Buffer) -> Bytes | Source:
     """A buffer that was left with its sender as it is, any other as bytes that nobody may write to."""
-    if not isinstance(buffer, bytes | bytearray | memoryview | np.ndarray):
+    if not isinstance(buffer, _HERE):
         return buffer
     data = as_bytes(buffer).view()
     data.flags.writeable = False
