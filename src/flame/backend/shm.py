@@ -156,7 +156,8 @@ class SharedMemory:
     @property
     def pending(self) -> bool:
         """Whether something waits to be written to a neighbour."""
-        for link in self._links.values():  # asked for after every switch: a generator would take twice as long
+        # Asked for after every switch: a generator would take twice as long.
+        for link in self._links.values():  # noqa: SIM110
             if link.has_news:
                 return True
         return False

@@ -15,7 +15,6 @@ from flame.optimizer import Said, Step
 from flame.weights.layout import Layout, Weights
 from flame.wire.message import Update
 
-
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -55,9 +54,7 @@ def heard(end: str, update: Update, name: str) -> Heard:
 
 def not_finite(said: Heard) -> bool:
     """Whether what was said holds a NaN or an infinity; large weights are not looked through: it costs a pass."""
-    return bool(said.weights) and any(
-        each.layout.size <= SMALL and each.not_finite() for each in said.weights.values()
-    )
+    return bool(said.weights) and any(each.layout.size <= SMALL and each.not_finite() for each in said.weights.values())
 
 
 class Hearing:

@@ -22,7 +22,6 @@ from flame.wire import arrays
 from flame.wire.arrays import Bytes
 from flame.wire.form import MAX_DEPTH, Buffer, Keys
 
-
 _HERE = (bytes, bytearray, memoryview, np.ndarray)
 
 
