@@ -18,6 +18,11 @@ from flame.errors import ConfigError, RecipeError, RunError
 from flame.mode.horizontal.asyncfl.middle_aggregator import MiddleAggregator as AsyncMiddle
 from flame.mode.horizontal.asyncfl.top_aggregator import TopAggregator as AsyncTop
 from flame.optimizer.abstract import AbstractOptimizer
+from flame.optimizer.fedavg import FedAvg
+from flame.optimizer.fedavgm import FedAvgM
+from flame.optimizer.fedbuff import FedBuff
+from flame.optimizer.fedopt import FedAdaGrad, FedAdam, FedYogi
+from flame.optimizer.fedprox import FedProx
 from flame.optimizer.regularizer.default import Regularizer
 from flame.optimizer.train_result import TrainResult
 from flame.optimizers import optimizer_provider
@@ -165,6 +170,37 @@ def test_a_mean_of_its_own_is_ours_wherever_the_updates_come_from(tmp_path: Path
     assert own["w"].any() and own["n"] == ours["n"] == 3
 
 
+@pytest.mark.parametrize(
+    ("sort", "parent", "kwargs"),
+    [
+        ("fedavg", FedAvg, {}),
+        ("fedavgm", FedAvgM, {"momentum": 0.5}),
+        ("fedadam", FedAdam, {"eta": 0.1}),
+        ("fedyogi", FedYogi, {"eta": 0.1}),
+        ("fedadagrad", FedAdaGrad, {"eta": 0.1}),
+        ("fedprox", FedProx, {"mu": 0.1}),
+    ],
+)
+def test_one_that_subclasses_ours_asks_its_do(tmp_path: Path, sort: str, parent: Any, kwargs: dict[str, float]) -> None:
+    """A run of it is resumed, too: what the server half keeps is kept."""
+
+    class Own(parent):
+        def do(self, base_weights: Any, cache: Any, **others: Any) -> Any:
+            CALLS.append(others)
+            assert parent.do(self, base_weights, {}, **others) is None
+            made = parent.do(self, base_weights, cache, **others)
+            assert not cache
+            return made
+
+    optimizer_provider.register("own", Own)
+    ours = trained(run(tmp_path / "ours", sort, kwargs=kwargs))
+    run(tmp_path / "half", "own", kwargs=kwargs, rounds=2, checkpoint=1)
+    own = trained(run(tmp_path / "own", "own", kwargs=kwargs, resume=tmp_path / "half"))
+    np.testing.assert_allclose(own["w"], ours["w"], rtol=1e-6)
+    assert own["w"].any() and own["n"] == ours["n"] == 4
+    assert CALLS == [{"total": 4, "num_trainers": 4}] * 4
+
+
 def test_a_ring_without_an_aggregator_has_nobody_to_ask_it(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="a ring carries models only"):
         run(tmp_path, "mean", tag="distributed")
@@ -201,7 +237,14 @@ def test_updates_that_come_late_are_given_one_by_one(tmp_path: Path) -> None:
         chosen = {"selector.sort": "fedbuff", "selector.kwargs": {"c": 3}, "hyperparameters.aggGoal": 2}
         return trained(run(tmp_path / name, sort, set=chosen, rounds=6, **job))["w"]
 
-    np.testing.assert_allclose(ran("own", "buffer"), ran("ours", "fedbuff"), rtol=1e-12)
+    class Own(FedBuff):
+        def do(self, base_weights: Any, cache: Any, **others: Any) -> Any:
+            return super().do(base_weights, cache, **others)
+
+    optimizer_provider.register("own", Own)
+    ours = ran("ours", "fedbuff")
+    np.testing.assert_allclose(ran("own", "own"), ours, rtol=1e-12)
+    np.testing.assert_allclose(ran("buffer", "buffer"), ours, rtol=1e-12)
     assert len(CALLS) == 12 and {call["total"] for call in CALLS} == {3}
     assert {call["late"] for call in CALLS} >= {0, 1} and [call["base"] for call in CALLS] == [True, False] * 6
     roles = {"top-aggregator": Top, "middle-aggregator": AsyncMiddle}

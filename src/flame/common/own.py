@@ -23,11 +23,13 @@ def made_with(kind: str, sort: str, factory: Callable[..., Any], settings: Mappi
 def own_state(part: Any) -> dict[str, Any]:
     """What must be kept of such an object to go on later: its `state_dict()`, or else its attributes.
 
-    Functions, and a `regularizer`, which is kept with the trainer that has it, are left out.
+    Functions, and a `regularizer`, which is kept with the trainer that has it, are left out. Of an attribute that has a
+    state itself, such as the server half of an optimizer that was subclassed, that is kept.
     """
     if hasattr(part, "state_dict"):
         return dict(part.state_dict())
-    return {name: value for name, value in vars(part).items() if name != "regularizer" and not callable(value)}
+    kept = {name: value for name, value in vars(part).items() if name != "regularizer" and not callable(value)}
+    return {name: value.state() if _keeps(value) else value for name, value in kept.items()}
 
 
 def put_back(part: Any, state: Mapping[str, Any]) -> None:
@@ -36,4 +38,12 @@ def put_back(part: Any, state: Mapping[str, Any]) -> None:
         part.load_state_dict(state)
         return
     for name, value in state.items():
-        setattr(part, name, value)
+        held: Any = getattr(part, name, None)
+        if _keeps(held):
+            held.restore(value)
+        else:
+            setattr(part, name, value)
+
+
+def _keeps(value: Any) -> bool:
+    return hasattr(value, "state") and hasattr(value, "restore")

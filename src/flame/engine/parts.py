@@ -19,6 +19,7 @@ from flame.errors import ConfigError, RecipeError
 from flame.extend import lookup
 from flame.optimizer import Optimizer
 from flame.optimizer.abstract import AbstractOptimizer, Adapted
+from flame.optimizer.asked import asks_itself
 from flame.optimizer.halves import Alone
 from flame.privacy import Privacy
 from flame.privacy.default import Default as Unprotected
@@ -37,7 +38,7 @@ def optimizer_of(config: Config) -> Optimizer:
         ConfigError: the optimizer does not take such arguments, or what the name leads to is none.
     """
     made: Any = _made("optimizer", config.optimizer)
-    if hasattr(made, "do"):
+    if asks_itself(made):
         return Adapted(str(config.optimizer.sort), made)
     if not (hasattr(made, "step") and hasattr(made, "regularizer")):
         fix = "subclass flame.optimizer.abstract.AbstractOptimizer, or give it the halves of flame.optimizer.Optimizer"

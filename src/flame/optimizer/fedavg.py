@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from flame.common.settings import refuse_others
+from flame.optimizer.asked import Asked
 from flame.optimizer.halves import BySamples, Plain, Silent
 
 
-class FedAvg(BySamples):
+class FedAvg(BySamples, Asked):
     """Plain averaging; it has no settings and no state."""
 
     name = "fedavg"

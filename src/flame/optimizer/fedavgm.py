@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from flame.common.settings import check_number, refuse_others
+from flame.optimizer.asked import Asked
 from flame.optimizer.halves import BySamples, Floats, Mute, Silent
 from flame.optimizer.kept import Kept
 from flame.weights.layout import Layout
@@ -49,7 +50,7 @@ class Momentum(Mute):
         self._kept.restore(state)
 
 
-class FedAvgM(BySamples):
+class FedAvgM(BySamples, Asked):
     """FedAvg with momentum at the server; `momentum` lies in [0, 1), and 0 makes it FedAvg."""
 
     name = "fedavgm"

@@ -13,8 +13,11 @@ import math
 from typing import Any
 
 from flame.common.settings import refuse_others
+from flame.common.typing import ModelWeights
 from flame.optimizer import Said
+from flame.optimizer.asked import added
 from flame.optimizer.halves import Plain, Silent
+from flame.optimizer.train_result import TrainResult
 
 
 class FedBuff:
@@ -31,3 +34,32 @@ class FedBuff:
     def weigh(self, samples: int, staleness: int, said: Said) -> tuple[float, float]:
         """1 / sqrt(1 + staleness), of a mean over updates."""
         return 1 / math.sqrt(1 + staleness), 1.0
+
+    def do(
+        self,
+        base_weights: ModelWeights | None,
+        cache: dict[str, TrainResult],
+        *,
+        total: int = 0,
+        version: int = 0,
+        **kwargs: Any,
+    ) -> ModelWeights | None:
+        """The sum of updates by the weights of their age, for a program's own `do`; see `flame.optimizer.asked`.
+
+        Args:
+            base_weights: the sum so far; None if there is none yet.
+            cache: the updates by their senders; it is emptied.
+            total: how many samples are behind them; without any, the sum stays.
+            version: the aggregator's round.
+            kwargs: not looked at.
+        """
+        for end in list(cache if total else ()):
+            result = cache.pop(end)
+            if result.weights is not None:
+                weight, _ = self.weigh(result.count, version - result.version, {})
+                base_weights = added(base_weights, result.weights, weight)
+        return base_weights
+
+    def scale_add_agg_weights(self, base_weights: Any, agg_weights: Any, agg_goal: int) -> Any:
+        """The next model: the last one plus the sum over `agg_goal` updates, divided by as many."""
+        return added(base_weights, agg_weights, 1 / agg_goal)

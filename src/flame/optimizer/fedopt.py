@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from flame.common.settings import check_number, refuse_others
+from flame.optimizer.asked import Asked
 from flame.optimizer.halves import BySamples, Floats, Mute, Silent
 from flame.optimizer.kept import Kept
 from flame.weights.layout import Layout
@@ -105,7 +106,7 @@ class Adaptive(Mute):
         self._first = not state
 
 
-class _FedOpt(BySamples):
+class _FedOpt(BySamples, Asked):
     """What the three have in common: four settings, and no term in the loss."""
 
     name: str

@@ -12,6 +12,7 @@ from typing import Any
 from flame.common.settings import check_number, refuse_others
 from flame.errors import ConfigError
 from flame.optimizer import Said
+from flame.optimizer.asked import Asked
 from flame.optimizer.halves import BySamples, Plain
 from flame.optimizer.pull import Pull
 from flame.weights.adapters import Adapter
@@ -61,7 +62,7 @@ class Proximal(Pull):
         """Needs nothing."""
 
 
-class FedProx(BySamples):
+class FedProx(BySamples, Asked):
     """FedProx; `mu` says how strongly a trainer is held back, and 0 makes it FedAvg."""
 
     name = "fedprox"

@@ -21,7 +21,12 @@ from flame.weights.layout import Entry, Layout, Weights, plain_memory
 
 def form_of(adapter: Adapter) -> str:
     """The form of a model's weights; takes a copy of the model to see it."""
-    seen, torch = adapter.as_dict(adapter.snapshot()), sys.modules.get("torch")
+    return word_for(adapter.as_dict(adapter.snapshot()))
+
+
+def word_for(seen: Any) -> str:
+    """The form that weights have."""
+    torch = sys.modules.get("torch")
     if isinstance(seen, np.ndarray):
         return "array"
     if isinstance(seen, list | tuple) and all(isinstance(each, np.ndarray) for each in seen):
@@ -48,6 +53,14 @@ def in_form(weights: Weights, form: str) -> Any:
     if form == "dict":
         return arrays
     raise WeightsError(f"there is no form of weights named {form!r:.40}")
+
+
+def arrays_of(values: Any) -> dict[str, NDArray[Any]]:
+    """Weights in any of the forms as arrays by name; those of a list are named after their places."""
+    if isinstance(values, Mapping) or (isinstance(values, list | tuple) and any(map(_nested, values))):
+        return {name: _array(value) for name, value in _leaves(values)}
+    several = values if isinstance(values, list | tuple) else [values]
+    return {str(place): _array(value) for place, value in enumerate(several)}
 
 
 def out_of(values: Any, layout: Layout) -> Weights:
