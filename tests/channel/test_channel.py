@@ -405,18 +405,20 @@ def test_the_last_message_is_for_those_who_come_before_its_sender_leaves_too() -
     room = Room()
     top = room.sit("top", "aggregator", "trainer")
     early = room.sit("early", "trainer", "aggregator")
+    room.sit("anew", "trainer", "aggregator")
     said: list[Any] = []
 
     def lead() -> None:
         top.post_last(Order(1, None, True))
-        late = room.sit("late", "trainer", "aggregator")
+        room.leave("anew")
+        come = [room.sit(end, "trainer", "aggregator") for end in ("late", "anew")]
         top.tell_latecomers()
-        said.append(late.take("top"))
+        said.extend(channel.take("top") for channel in come)
 
     room.work("top", lead)
     room.work("early", lambda: said.append(early.take("top")))
     room.hub.run()
-    assert [order.end for order in said] == [True, True]
+    assert [order.end for order in said] == [True] * 3
     assert early.unread() is None  # it was told once
 
 

@@ -179,6 +179,7 @@ def test_a_mean_of_its_own_is_ours_wherever_the_updates_come_from(tmp_path: Path
         ("fedyogi", FedYogi, {"eta": 0.1}),
         ("fedadagrad", FedAdaGrad, {"eta": 0.1}),
         ("fedprox", FedProx, {"mu": 0.1}),
+        ("fedbuff", FedBuff, {}),
     ],
 )
 def test_one_that_subclasses_ours_asks_its_do(tmp_path: Path, sort: str, parent: Any, kwargs: dict[str, float]) -> None:
@@ -187,7 +188,8 @@ def test_one_that_subclasses_ours_asks_its_do(tmp_path: Path, sort: str, parent:
     class Own(parent):
         def do(self, base_weights: Any, cache: Any, **others: Any) -> Any:
             CALLS.append(others)
-            assert parent.do(self, base_weights, {}, **others) is None
+            nothing = parent.do(self, base_weights, {}, **others)
+            assert nothing is (base_weights if parent is FedBuff else None)
             made = parent.do(self, base_weights, cache, **others)
             assert not cache
             return made
@@ -199,6 +201,61 @@ def test_one_that_subclasses_ours_asks_its_do(tmp_path: Path, sort: str, parent:
     np.testing.assert_allclose(own["w"], ours["w"], rtol=1e-6)
     assert own["w"].any() and own["n"] == ours["n"] == 4
     assert CALLS == [{"total": 4, "num_trainers": 4}] * 4
+
+
+def test_what_is_taken_out_of_the_cache_does_not_count(tmp_path: Path) -> None:
+    class Kind(FedAvg):
+        def do(self, base_weights: Any, cache: Any, **others: Any) -> Any:
+            for end in [end for end, result in cache.items() if abs(result.weights["w"]).max() > 0.3]:
+                del cache[end]
+            others["total"] = sum(result.count for result in cache.values())
+            return super().do(base_weights, cache, **others)
+
+    optimizer_provider.register("kind", Kind)
+    assert trained(run(tmp_path, "kind", rounds=1))["w"] == pytest.approx(0.15)
+
+
+def test_half_precision_is_summed_in_double() -> None:
+    cache = {str(number): TrainResult({"w": np.full(1, 2e-5, np.float16)}, 1) for number in range(1000)}
+    made: Any = FedAvg().do({"w": np.zeros(1, np.float16)}, cache, total=1000)
+    assert made["w"] == pytest.approx([2e-5], rel=1e-2)
+
+
+def test_what_goes_with_a_sum_of_its_own_is_not_ignored(tmp_path: Path) -> None:
+    class Half(FedBuff):
+        def scale_add_agg_weights(self, base_weights: Any, agg_weights: Any, agg_goal: int) -> Any:
+            return super().scale_add_agg_weights(base_weights, agg_weights, 2 * agg_goal)
+
+    class Top(AsyncTop):
+        def initialize(self) -> None:
+            self.model = model()
+
+    optimizer_provider.register("half", Half)
+    chosen = {"selector.sort": "fedbuff", "selector.kwargs": {"c": 4}, "hyperparameters.aggGoal": 4}
+    whole, half = (
+        trained(run(tmp_path / sort, sort, rounds=1, set=chosen, roles={"aggregator": Top}))
+        for sort in ("fedbuff", "half")
+    )
+    assert half["w"] == pytest.approx(whole["w"] / 2) and whole["w"].all()
+
+
+@pytest.mark.parametrize("shape", [{"tag": "two-tier", "data": SITES}, TREE], ids=["star", "tree"])
+def test_no_step_is_taken_in_what_is_measured(tmp_path: Path, shape: dict[str, Any]) -> None:
+    class Own(FedAdam):
+        def do(self, base_weights: Any, cache: Any, **others: Any) -> Any:
+            return super().do(base_weights, cache, **others)
+
+    def moved(net: Any, by: float) -> None:
+        with torch.no_grad():
+            net[1].running_var *= 0.9
+
+    optimizer_provider.register("own", Own)
+    site = type("Site", (Net,), {"make": staticmethod(_torch), "move": staticmethod(moved), "__module__": __name__})
+    top = type("Top", (flame.TopAggregator,), {"initialize": lambda self: setattr(self, "model", _torch())})
+    roles = {("top-aggregator" if shape is TREE else "aggregator"): top}
+    job = {"trainer": site, "roles": roles, "model": None, "train": None, "rounds": 6, **shape}
+    found = trained(run(tmp_path, "own", kwargs={"eta": 0.5}, **job))
+    assert found["1.running_var"] == pytest.approx(0.9**6)
 
 
 def test_a_ring_without_an_aggregator_has_nobody_to_ask_it(tmp_path: Path) -> None:

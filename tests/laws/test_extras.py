@@ -12,7 +12,7 @@ import pytest
 import flame
 from flame.errors import RunError, WorkerFailed
 from flame.extend import BUILT_IN
-from flame.optimizer.halves import Plain, Silent
+from flame.optimizer.halves import BySamples, Plain, Silent
 from flame.weights.layout import Weights
 
 ROUNDS = 3
@@ -94,6 +94,29 @@ class Rude(Chatty):
         self.regularizer.finish = lambda *_: ["nothing"]
 
 
+class Gossip(Plain):
+    """Keeps what it hears, as it hears it, and passes it on."""
+
+    def __init__(self) -> None:
+        self.heard: list[Any] = []
+
+    def hear(self, end: str, samples: int, said: Mapping[str, Any]) -> None:
+        self.heard.append(said)
+
+    def relay(self) -> Mapping[str, Any]:
+        heard, self.heard = self.heard, []
+        return {"heard": heard}
+
+
+class Attentive(BySamples):
+    """Its trainers say nothing."""
+
+    name = "attentive"
+
+    def __init__(self) -> None:
+        self.step, self.regularizer = Gossip(), Silent()
+
+
 class Site(flame.Trainer):
     """Moves by a step of its own, and measures what it was told."""
 
@@ -164,3 +187,19 @@ def test_what_is_not_values_by_name_is_refused(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(WorkerFailed, match=r"said a list in extras\['chatty'\]"):
         told(tmp_path, tree=False, hosts=0)
     assert issubclass(WorkerFailed, RunError)
+
+
+def test_what_was_heard_of_those_who_say_nothing_may_be_passed_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(BUILT_IN, ("optimizer", "attentive"), "test_extras:Attentive")
+    monkeypatch.setattr(Gossip, "gathered", lambda self, ends: rounds.append(list(self.heard)))
+    rounds: list[list[Any]] = []
+    job = {"tag": "hierarchical", "data": {"eu": [1.0, 2.0], "na": [5.0]}, "rounds": 1, "hosts": 0}
+    chosen = {"optimizer.sort": "attentive"}
+
+    def train(model: dict[str, Any], by: float) -> None:
+        model["w"] += by
+
+    flame.run(model=lambda: {"w": np.zeros(2)}, train=train, out=tmp_path, set=chosen, **job)
+    assert rounds == [[{}, {}], [{}], [{"heard": [{}, {}]}, {"heard": [{}]}]]

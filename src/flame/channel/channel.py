@@ -30,9 +30,6 @@ _NOT_KEPT = frozenset({KEY_CH_SELECT_REQUESTER, "busy", END_PROPERTIES})
 _DATES = frozenset({PROP_ROUND_START_TIME, PROP_ROUND_END_TIME})
 """Properties that hold times, which are no plain values; whoever goes on from a checkpoint asks anew."""
 
-_GLANCE_S = 0.05
-"""How long a worker that leaves looks out for those who are just coming."""
-
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
@@ -101,7 +98,7 @@ class Channel:
         self._lives_of = -1
         self._lives: dict[str, int] = {}
         self.awaited: str | None = None
-        self._last: tuple[Message, frozenset[str]] | None = None
+        self._last: tuple[Message, dict[str, int]] | None = None
 
     # -- identity ------------------------------------------------------------------
 
@@ -420,15 +417,19 @@ class Channel:
     def post_last(self, message: Message) -> None:
         """Send everybody who is there a message after which there will be none, and keep it for `tell_latecomers`."""
         ends = self.all_ends()
-        self._last = message, frozenset(ends)
+        self._last = message, {end: self.left(end) for end in ends}
         self.post(ends, message)
 
     def tell_latecomers(self) -> None:
-        """Send the last message, if there was one, to those who have come since: the worker is about to leave."""
+        """Send the last message, if there was one, to those who have come since, or come back."""
         if self._last is not None:
             message, told = self._last
-            self.look(_GLANCE_S)
-            self.post([end for end in self.all_ends() if end not in told], message)
+            self.post([end for end in self.all_ends() if told.get(end) != self.left(end)], message)
+
+    @property
+    def over(self) -> bool:
+        """Whether the last message was sent."""
+        return self._last is not None
 
     def take(self, end: str, deadline_s: float | None = None) -> Message | None:
         """Wait for the next message of a peer; None if it has gone, or has come back since it was posted to.

@@ -18,6 +18,9 @@ from flame.errors import ChannelError
 from flame.selector import Selector
 from flame.selector.making import selector_of
 
+_GLANCE_S = 0.05
+"""How long a worker that leaves looks out for those who are just coming."""
+
 
 class ChannelManager:
     """Joins the channels that a worker's config lists, and finds them by name or by function tag.
@@ -122,11 +125,20 @@ class ChannelManager:
         if not self._closed:
             self._closed = True
             atexit.unregister(self.cleanup)
-            if self.surroundings.fiber is None:
-                with suppress(ChannelError):  # the way to the others is broken, and nobody can be told
-                    for channel in self._channels.values():
-                        channel.tell_latecomers()
-            self.surroundings.close()
+            try:
+                if self.surroundings.fiber is None:
+                    self._tell_latecomers()
+            finally:
+                self.surroundings.close()
+
+    def _tell_latecomers(self) -> None:
+        """Who has joined since the last words were said would wait for others, in vain."""
+        over = [channel for channel in self._channels.values() if channel.over]
+        for number, channel in enumerate(over):
+            with suppress(ChannelError):  # the way to these others is broken, and they cannot be told
+                if not number:
+                    channel.look(_GLANCE_S)
+                channel.tell_latecomers()
 
     def deliver(self, channel: str, source: str, message: object) -> None:
         """Take in a message for this worker; the backend calls this."""

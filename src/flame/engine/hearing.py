@@ -15,7 +15,7 @@ from flame.optimizer import Said, Step
 from flame.weights.layout import Layout, Weights
 from flame.wire.message import Update
 
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_NOTHING: Mapping[str, Weights] = MappingProxyType({})
 
 
 class Heard(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -42,7 +42,7 @@ def heard(end: str, update: Update, name: str) -> Heard:
         PeerLost: some of it lay with a peer that has gone.
     """
     if not update.extras:
-        return Heard(end, update.samples, _NOTHING, _NOTHING)
+        return Heard(end, update.samples, {}, _NOTHING)
     said: Any = update.extras.get(name, {})
     if not isinstance(said, dict):
         raise RunError(f"{end} said a {type(said).__name__} in extras[{name!r}]; values by name are due")

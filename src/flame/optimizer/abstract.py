@@ -14,6 +14,7 @@ from flame.common.own import own_state, put_back
 from flame.common.typing import ModelWeights
 from flame.errors import ConfigError, RunError, WeightsError
 from flame.optimizer import Answer, Perturb, Said, Step
+from flame.optimizer.asked import Asked
 from flame.optimizer.halves import Alone, BySamples, Plain
 from flame.optimizer.regularizer.default import Regularizer
 from flame.optimizer.train_result import TrainResult
@@ -102,8 +103,8 @@ class _Told(Plain):
             self._model, self._form = adapter.model, form_of(adapter)
 
     def tell(self, sent: Weights, averaged: Collection[str]) -> Said:
-        """The form, for aggregators in between, which have no model."""
-        return {"form": self._form}
+        """The form, and what is measured, not learned: for aggregators in between, which have no model."""
+        return {"form": self._form, **({"averaged": sorted(averaged)} if averaged else {})}
 
     def state(self) -> dict[str, Any]:
         """The attributes of the program's optimizer, but for functions; or its `state_dict()`."""
@@ -199,6 +200,8 @@ class Cached:
         form = last.order.extras.get(self._name, {}).get("form")
         if form is None:
             raise RunError(f"{self._name}: the order says no form of weights; do all workers have the same optimizer?")
+        if isinstance(self._own, Asked):
+            self._own.averaged = last.order.extras[self._name].get("averaged", [])
         values = self._one_by_one(base, form) if last.late else self._at_once(base, form)
         if values is None:
             return base

@@ -6,7 +6,7 @@ own is asked as every one that is written for Cisco's Flame; see `flame.optimize
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,9 +21,15 @@ _PACKAGE = __name__.rpartition(".")[0]
 
 
 class Asked:
-    """An optimizer whose server half takes nothing but the mean of the updates, weighted by their samples."""
+    """An optimizer whose server half takes nothing but the mean of the updates, weighted by their samples.
+
+    Attributes:
+        step: the server half.
+        averaged: the tensors, such as running means, in which no step is taken: they are plainly averaged.
+    """
 
     step: Step
+    averaged: Sequence[str] = ()
 
     def do(
         self,
@@ -38,8 +44,8 @@ class Asked:
 
         Args:
             base_weights: the model that was sent out, in the framework's form.
-            cache: the updates by their senders, which are relative to it; it is emptied.
-            total: how many samples are behind them all.
+            cache: the updates by their senders, which are relative to it; it is emptied, unless there are no samples.
+            total: how many samples are behind them all; whoever has taken some out of the cache says how many are left.
             version: not looked at.
             kwargs: not looked at.
 
@@ -58,21 +64,33 @@ class Asked:
         for end in list(cache):
             result = cache.pop(end)
             for mean, values in zip(means, out_of(result.weights, layout).segments, strict=True):
-                mean += values * (result.count / total)
+                mean += np.multiply(values, result.count / total, dtype=np.float64)
         self.step.open(layout)
         for number, (values, mean) in enumerate(zip(base.segments, means, strict=True)):
-            exact = layout.segments[number].exact
             now = values.astype(np.float64)
-            values[...] = np.rint(now + mean) if exact else self.step.block(number, slice(0, values.size), now, mean)
+            plain = now + mean
+            if layout.segments[number].exact:
+                values[...] = np.rint(plain)
+                continue
+            values[...] = self.step.block(number, slice(0, values.size), now, mean)
+            for where in self._averaged(layout, number):
+                values[where] = plain[where]
         self.step.close()
         made: ModelWeights = in_form(base, word_for(base_weights))
         return made
 
+    def _averaged(self, layout: Layout, segment: int) -> Iterator[slice]:
+        """Where the tensors of a segment lie that are averaged; those of a list are known by their places alone."""
+        names = {*self.averaged, *(name.partition(".")[0] for name in self.averaged)}
+        for entry, (number, where) in zip(layout.entries, layout.spans, strict=True):
+            if number == segment and entry.name in names:
+                yield where
+
 
 def asks_itself(optimizer: Any) -> bool:
-    """Whether an optimizer has a `do` that a program has written."""
-    do = getattr(optimizer, "do", None)
-    return do is not None and not str(getattr(do, "__module__", "")).startswith(f"{_PACKAGE}.")
+    """Whether an optimizer has a `do`, or what belongs to it, that a program has written."""
+    own = [getattr(optimizer, name, None) for name in ("do", "scale_add_agg_weights")]
+    return any(each is not None and not str(each.__module__).startswith(f"{_PACKAGE}.") for each in own)
 
 
 def added(values: Any, more: Any, times: float) -> Any:

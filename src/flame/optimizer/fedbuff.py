@@ -44,20 +44,24 @@ class FedBuff:
         version: int = 0,
         **kwargs: Any,
     ) -> ModelWeights | None:
-        """The sum of updates by the weights of their age, for a program's own `do`; see `flame.optimizer.asked`.
+        """Updates, each counting for less the later it is, for a program's own `do`; see `flame.optimizer.asked`.
 
         Args:
-            base_weights: the sum so far; None if there is none yet.
-            cache: the updates by their senders; it is emptied.
-            total: how many samples are behind them; without any, the sum stays.
+            base_weights: the sum so far, None if there is none yet; in synchronous rounds the model that was sent out.
+            cache: the updates by their senders; it is emptied, unless there are no samples.
+            total: how many samples are behind them; without any, nothing is added.
             version: the aggregator's round.
-            kwargs: not looked at.
+            kwargs: `num_trainers` is there in synchronous rounds, and there alone.
+
+        Returns:
+            The sum; in synchronous rounds the next model, which is the last one plus the mean.
         """
+        share = 1 / max(1, len(cache)) if "num_trainers" in kwargs else 1.0
         for end in list(cache if total else ()):
             result = cache.pop(end)
             if result.weights is not None:
                 weight, _ = self.weigh(result.count, version - result.version, {})
-                base_weights = added(base_weights, result.weights, weight)
+                base_weights = added(base_weights, result.weights, weight * share)
         return base_weights
 
     def scale_add_agg_weights(self, base_weights: Any, agg_weights: Any, agg_goal: int) -> Any:
