@@ -1,8 +1,8 @@
 """Every example of Cisco Flame: 21 of its library, 9 of its control plane.
 
 Each has a row below: roles, channels, backend and settings are upstream's; data and models are tiny.
-Each is run as a process per worker (of the control plane's, those that differ from the library's in what is expanded),
-with the configs that a user writes, or that follow from the job's folder; and each by `flame run DIR` in one host.
+Each is run as a process per worker, with the configs that a user writes, or that follow from the job's folder; and each
+by `flame run DIR` in one host.
 """
 
 from __future__ import annotations
@@ -287,7 +287,7 @@ def test_as_processes(tmp_path: Path, stack: ExitStack, example: Example) -> Non
     holds(example, run(example, tmp_path, by_hand(example, tmp_path, stack)), tmp_path)
 
 
-@named([one for one in CONTROL if one.number in "ACEF"])
+@named(CONTROL)
 def test_tasks_as_processes(tmp_path: Path, stack: ExitStack, example: Example) -> None:
     """A process for each task of a job, with the config that follows from the job's folder."""
     holds(example, run(example, tmp_path, as_flame_builds(example, tmp_path, stack)), tmp_path)
